@@ -9,6 +9,7 @@ cannot be read with certainty is refused: prose, marks with two meanings.
 from __future__ import annotations
 
 import re
+import shlex
 from functools import partial
 
 from ...base.text import clean_block
@@ -41,8 +42,10 @@ X_BEFORE_NOUN = re.compile(
 )
 # A document of another name has bullets that are not work.
 LIST_NAME = re.compile(
-    r"to[-_ ]?do|task|road[-_ ]?map|feature|plan|idea|wish|backlog|bugs|issues|milestone|list|later|next|future",
-    re.IGNORECASE,
+    r"(?i)to[-_ ]?do|task|road[-_ ]?map|feature|plan|idea|wish|backlog|bugs|issues|milestone|list|later|next|future"
+)
+DOCUMENT_NAME = re.compile(
+    r"(?i)(?:readme|hacking|contributing|install|authors|credits|copying|licen[cs]e|news|maintainers|faq|thanks)\b"
 )
 
 
@@ -142,7 +145,7 @@ class _Reader:
             raise self._undecided_error()
         if self.errors:
             raise _combine_errors(self.errors, self.name)
-        if self.markup and not self.options.bullets and not _is_list_name(self.name):
+        if not self.options.bullets and _is_document_name(self.name, self.markup):
             self._refuse_bullets(outline.entries)
         if not self.features:
             raise self._nothing_error(outline.entries, len(prose))
@@ -150,7 +153,9 @@ class _Reader:
             raise self._prose_error(len(prose))
         self._refuse_essay(outline.entries)
         if not self.markup:
-            notes += text_layout.note_unmarked(outline.entries)
+            lines_taken = {feature.line for feature in self.features}
+            taken = [entry for entry in outline.entries if entry.line in lines_taken]
+            notes += [*text_layout.note_blocks(outline.entries), *text_layout.note_doubts(lines, taken)]
         features = check_features(number_open_features(self.features, self.is_open), self.name)
         notes += self._note_sections(features)
         if outline.maybe_joined:
@@ -303,8 +308,8 @@ class _Reader:
         """Raise FeatureListError for bullets of a document whose name does not say that it is a list."""
         if self.features and not any(entry.mark.kind == "box" for entry in entries):
             raise FeatureListError(
-                "no check box, only bullets or numbers, and the name is not that of a list. Add `--bullets` to take "
-                "the top-level ones, or write each feature as `- [ ] text`.",
+                "no check box, only lines, bullets or numbers, and the name is not that of a list. Add `--bullets` to "
+                "take the top-level ones, or write each feature as `- [ ] text`.",
                 "features-file",
                 self.name,
             )
@@ -377,7 +382,7 @@ class _Reader:
                 counts[named] = counts.get(named, 0) + 1
         return [
             f"{count} {'feature is' if count == 1 else 'features are'} below {heading!r}: "
-            f"`--without {_quote(heading)}` leaves {'it' if count == 1 else 'them'} out."
+            f"`--without {shlex.quote(heading)}` leaves {'it' if count == 1 else 'them'} out."
             for heading, count in counts.items()
             if count < len(features) or text_lines.judge_heading(heading) != "later"
         ]
@@ -390,11 +395,6 @@ def _combine_errors(found: Sequence[FeatureListError], name: str) -> FeatureList
     return FeatureListError(f"{first.reason}{also}", "features-line", name, first.line)
 
 
-def _is_list_name(name: str) -> bool:
-    return LIST_NAME.search(name.replace("\\", "/").rpartition("/")[2]) is not None
-
-
-def _quote(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
+def _is_document_name(name: str, markup: str) -> bool:
+    base = name.replace("\\", "/").rpartition("/")[2]
+    return not LIST_NAME.search(base) and bool(markup or DOCUMENT_NAME.match(base))

@@ -2,7 +2,8 @@
 
 lines = to_lines(texts, "todo.txt")
 find_wrapped_paragraphs(lines, marks)           which lines go on with the one before them
-note_unmarked(entries)                          notes for entries that may be none
+note_blocks(entries)                            a note for lines that may be headings
+note_doubts(lines, entries)                     notes for what may be no feature, or no part of one
 dedent(lines)                                   a part of the text, as it is
 """
 
@@ -105,31 +106,75 @@ def find_wrapped_paragraphs(lines: Sequence[Line], marks: Sequence[Mark]) -> Lis
     return wrapped
 
 
-def note_unmarked(entries: Sequence[Entry]) -> List[str]:
-    """Return notes for entries without a marker that may be none: the first lines of blocks, and long prose."""
-    notes, blocks = [], [entry for entry in entries if entry.follows_blank]
+def note_blocks(entries: Sequence[Entry]) -> List[str]:
+    """Return a note where the first lines of blocks may be headings, none of which has a marker."""
+    blocks = [entry for entry in entries if entry.follows_blank]
     are_blocks = len(blocks) > 1 and not any(
         entry.mark.kind or entry.headings or (entry.follows_blank and after.follows_blank)
         for entry, after in zip(entries, [*entries[1:], entries[0]])
     )
-    if are_blocks:
-        notes.append(
-            f"Each line is a feature, also the first one below a blank line ({_name_lines(blocks)}). If that is a "
-            "heading, end it with `:`."
-        )
-    prose = [
-        entry
-        for entry in entries
-        if not entry.mark.kind and len(entry.text) > 200 and text_lines.count_sentences(entry.text) > 1
-    ]
+    note = (
+        f"Each line is a feature, also the first one below a blank line ({_name_lines(blocks)}). If that is a "
+        "heading, end it with `:`."
+    )
+    return [note] if are_blocks else []
+
+
+def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
+    """Return notes for entries that may be no features, and for lines that may belong to another entry or to none."""
+    notes = []
+    unmarked = [entry for entry in entries if not entry.mark.kind]
+    prose = [entry for entry in unmarked if len(entry.text) > 200 and text_lines.count_sentences(entry.text) > 1]
     if prose:
         notes.append(f"Several sentences, which may be no feature: {_name_lines(prose)}. Begin what is none with `#`.")
+    remarks = [entry for entry in unmarked if text_lines.REMARK.match(entry.text) and entry not in prose]
+    if remarks:
+        notes.append(f"A remark, which may be no feature: {_name_lines(remarks)}. Begin what is none with `#`.")
+    paragraphs = [line.number for entry in entries for line in _find_paragraphs(entry)]
+    if paragraphs:
+        notes.append(
+            f"Indented below a blank line, so in the description of the feature above: {_name_numbers(paragraphs)}. "
+            "If that is a feature or a heading, indent it less."
+        )
+    taken = {number for entry in entries for number in range(entry.line, entry.last_number + 1)}
+    pairs = [(line, after) for line, after in zip(lines, lines[1:]) if after.number in taken]
+    mixed = [after.number for line, after in pairs if _depends_on_tab_width(line, after)]
+    if mixed:
+        notes.append(
+            f"Tabs beside blanks, and a tab counts as {TAB_WIDTH} columns: {_name_numbers(mixed)}. If one of them "
+            "belongs to the line above, indent it with blanks."
+        )
     return notes
 
 
+def _find_paragraphs(entry: Entry) -> List[Line]:
+    """Return the lines in the body of an entry that begin a block of their own and could be entries or headings."""
+    if entry.mark.kind:  # then what is indented is below it, but for a heading of other bullets
+        pairs = zip(entry.body, entry.body[1:])
+        return [
+            line
+            for line, after in pairs
+            if line.follows_blank and line.text.endswith(":") and text_lines.parse_marker(after.text, tight="-*").kind
+        ]
+    return [line for line in entry.body if line.follows_blank and not text_lines.COMMENT.match(line.text)]
+
+
+def _depends_on_tab_width(line: Line, after: Line) -> bool:
+    """Return whether one line is deeper than another with tabs of 8 columns but not of 4, or the other way round."""
+    begins = [each.raw[: len(each.raw) - len(each.raw.lstrip())] for each in (line, after)]
+    if sum("\t" in begin for begin in begins) != 1:
+        return False
+    wide = [len(begin.expandtabs(8)) for begin in begins]
+    return (wide[0] < wide[1]) != (line.column < after.column) or (wide[0] > wide[1]) != (line.column > after.column)
+
+
 def _name_lines(entries: Sequence[Entry]) -> str:
-    numbers = ", ".join(str(entry.line) for entry in entries[:10])
-    return f"line{'s' if len(entries) > 1 else ''} {numbers}" + (", ..." if len(entries) > 10 else "")
+    return _name_numbers([entry.line for entry in entries])
+
+
+def _name_numbers(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:10]))
+    return f"line{'s' if len(numbers) > 1 else ''} {shown}" + (", ..." if len(numbers) > 10 else "")
 
 
 def dedent(lines: Sequence[Line]) -> str:

@@ -77,6 +77,8 @@ DECORATED = re.compile(
     r"(?P<both>[^\s\-=_*~#+<>|/\\].*?)\s*[-=_*~#+<>|/\\—─═]{2,}:?$|"
     r"<?[-=_*~—─═]{5,}>?\s*(?P<left>\w.*|\(.*)$|(?P<right>\w.*?)\s*[-=_*~—─═]{5,}$|=+\s+(?P<equal>\S.*)$"
 )
+FRAME = re.compile(r"[-=~_<>]{1,12}|v{2,12}|\^{2,12}")
+MIRRORED = str.maketrans("<>", "><")
 HASH_HEADING = re.compile(r"(#{1,6}|---\+{1,6})\s+(\S.*?)[\s#]*$")  # `---+` in TWiki and PlDoc
 ORG_HEADLINE = re.compile(r"(\*+)\s+(.*)$")
 BRACKET_HEADING = re.compile(r"\[([^\[\]]{2,60})\]:?$")
@@ -92,8 +94,17 @@ DANGLING = re.compile(
     re.IGNORECASE,
 )
 
+TWO_SENTENCES = re.compile(r"\w[.!?]\s+[A-Z\u00c0-\u00de\u0400-\u042f]")
+# A sentence to whoever reads the file, not about what is to be done.
+REMARK = re.compile(
+    r"(?:please (?:report|send|write|add|feel|see|read|note|do not|don't)|feel free|thanks|note that|n\.?b\.?[: ]|"
+    r"(?:this|the following|these) (?:file|list|document|page|is|are|items?)\b|here (?:is|are)|see (?:also )?\S+$|"
+    r"(?:last )?updated?:? \d|copyright\b|\(c\) |author:|version:|if you (?:want|have|find|would))",
+    re.IGNORECASE,
+)
 SENTENCE_END = re.compile(r"[.!?](?:\s+[^a-zß-ÿа-яё\d\s]|$)|\u3002")
 
+MAX_FRAMED_CHARS = 100
 MARK_CHARS = 60  # a mark is within so many characters from the begin or the end of a text
 
 
@@ -169,8 +180,23 @@ def count_sentences(text: str) -> int:
     return len(SENTENCE_END.findall(text))
 
 
+def find_framed_heading(text: str) -> Optional[str]:
+    """Return the text of a heading between the same signs on both sides (`- Bugs -`, `vvv - Bugs - vvv`), else None."""
+    pieces = text.split()
+    depth = 0
+    while 2 * depth + 2 < len(pieces) and FRAME.fullmatch(pieces[depth]):
+        if pieces[depth].translate(MIRRORED) != pieces[-1 - depth]:
+            break
+        depth += 1
+    is_short = depth and len(text) <= MAX_FRAMED_CHARS and pieces[depth][0].isalnum()
+    return " ".join(pieces[depth:-depth]).strip(" :") or None if is_short else None
+
+
 def find_decorated_heading(text: str) -> Optional[str]:
     """Return the text of a heading between or behind rulers (`=== Bugs ===`), None if a line is none."""
+    framed = find_framed_heading(text)
+    if framed:
+        return framed
     if len(text.strip("-=_*~#+—─═ ")) > 120 or (text[0].isalnum() and text[-1].isalnum()):
         return None
     match = DECORATED.match(text) or BRACKET_HEADING.match(text)

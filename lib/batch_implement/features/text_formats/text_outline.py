@@ -195,6 +195,8 @@ class _OutlineReader:
         return end + 1
 
     def _belongs_to_entry(self, entry: Entry, line: Line, mark: Mark) -> bool:
+        if line.follows_blank and line.column <= entry.column + 1 and text_lines.find_framed_heading(line.text):
+            return False
         if line.column > entry.column and not entry.mark.kind and not mark.kind:
             return line.column > entry.column + 1
         if line.column > entry.column and not entry.mark.kind and line.follows_blank and self._is_below_preface(line):
@@ -331,6 +333,8 @@ class _OutlineReader:
         if text_lines.LINK.match(text) or text_lines.COMMENT.match(text):
             return False
         if text.endswith(":"):
+            if text_lines.TWO_SENTENCES.search(text) and after is not None and after.column > line.column:
+                return False  # `The list is empty. Steps to reproduce:`
             leads = after is not None and (after.column > line.column or bool(next_mark and next_mark.kind))
             return len(text) <= MAX_HEADING_CHARS or (leads and line.follows_blank)
         if len(text) > MAX_HEADING_CHARS or text[-1] in ".!?,;":

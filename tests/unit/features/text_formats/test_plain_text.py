@@ -119,6 +119,17 @@ def test_bullets_of_a_document_that_is_no_list_are_taken_only_with_the_option(tm
     assert len(source_files.read_file(str(path), ListOptions(bullets=True)).features) == 2
 
 
+@pytest.mark.parametrize("name", ["HACKING", "readme.txt", "INSTALL"])
+def test_a_document_without_a_suffix_is_read_only_with_the_option_or_by_its_boxes(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("Commits\n=======\n\n- Begin with a capital letter\n- Say why\n")
+    with pytest.raises(UsageError, match="Add `--bullets` to take the top-level ones"):
+        source_files.read_file(str(path))
+    assert len(source_files.read_file(str(path), ListOptions(bullets=True)).features) == 2
+    path.write_text("Commits\n=======\n\nTo do:\n[ ] Say why\n")
+    assert [feature.text for feature in source_files.read_file(str(path)).features] == ["Say why"]
+
+
 def test_an_org_file_without_keywords_names_the_options_that_take_its_headlines():
     text = "* Memory\n** Name the places\n* Screen\n** Show it\n"
     assert "Write each feature as `* TODO text`; or add `--bullets`" in refusal(text, ".org")
