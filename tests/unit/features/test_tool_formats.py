@@ -83,6 +83,10 @@ def test_a_tag_for_a_file_without_tags_is_refused():
 def test_a_list_without_open_tasks_says_what_became_of_them():
     stories = [{"title": "A", "passes": True}, {"title": "B", "status": "cancelled"}]
     assert "no open tasks (1 done, 1 cancelled)." in refusal({"userStories": stories})
+    doubtful = [{"title": "A", "passes": True, "status": "partial"}]
+    assert "(1 done). The status 'partial' with `passes: true` is taken as done. Reopen" in refusal(
+        {"userStories": doubtful}
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,6 +171,12 @@ def test_the_folder_of_backlog_md_is_found_from_the_project_and_from_the_tasks(b
     shutil.copytree(LISTS / "backlog", tmp_path / "backlog")
     listing = source_files.read_file(str(tmp_path / below))
     assert tool_list_format.describe(listing) == (LISTS / "backlog.expected").read_text("utf-8")
+
+
+def test_a_title_that_an_editor_put_on_a_line_of_its_own_is_read(tmp_path):
+    (tmp_path / "task-1 - Map.md").write_text("---\nid: task-1\ntitle:\n  Draw 'a map'\n  of it\nstatus: To Do\n---\n")
+    (feature,) = source_files.read_file(str(tmp_path)).features
+    assert feature.text == "Draw 'a map' of it"
 
 
 def test_a_title_with_control_characters_is_cleaned_everywhere():

@@ -49,6 +49,8 @@ CLOSED = {
     "WONTFIX",
 }
 BLOCK = re.compile(r"\s*#\+begin_?(\w*)", re.IGNORECASE)
+BOX = re.compile(r"\[([ xX-])\]\s+(\S.*)$")
+OPEN_BOX = re.compile(r"\s*(?:[-+]|\d+[.)])\s+\[[ -]\]\s")
 ARCHIVED = re.compile(r":archive:(?:\w+:)*\s*$", re.IGNORECASE)
 
 
@@ -84,8 +86,9 @@ def read(data: bytes, name: str, options: ListOptions) -> Listing:
     for headline in top.children:
         reader.take(headline, ())
     if not reader.features:
+        others = f" {reader.without_keyword} innermost ones have none." if reader.without_keyword else ""
         raise FeatureListError(
-            f"no open features: all {reader.is_open.count(False):,} headlines with a keyword are done. Add "
+            f"no open features: all {reader.is_open.count(False):,} headlines with a keyword are done.{others} Write "
             "what is still to do as `* TODO text`.",
             "features-file",
             name,
@@ -126,6 +129,9 @@ def _parse_headlines(texts: Sequence[str], keywords: Set[str]) -> Headline:
             continue
         word, _, rest = match[2].partition(" ")
         keyword = word if word in keywords and (rest.strip() or word in ("TODO", "DONE")) else ""
+        box = None if keyword else BOX.match(match[2])
+        if box:  # a box instead of a keyword; `[-]` is begun in Org
+            keyword, rest = "DONE" if box[1] in "xX" else "TODO", box[2]
         headline = Headline(number, len(match[1]), keyword, (rest if keyword else match[2]).strip())
         while path[-1].level >= headline.level:
             path.pop()
@@ -149,7 +155,7 @@ class _OrgReader:
         self.left_out: List[LeftOut] = []
         self.is_open: List[bool] = []
         self.nested = False
-        self.without_keyword = 0
+        self.without_keyword = self.boxes = 0
 
     def leave_out(self, lines: Sequence[Tuple[int, str]], reason: str) -> None:
         """Note lines that are in no feature, blank ones not."""
@@ -157,6 +163,7 @@ class _OrgReader:
             shown = clean(text).strip()
             if shown:
                 self.left_out.append(LeftOut(number, shown, "comment" if shown.startswith("#") else reason))
+                self.boxes += reason == "text" and OPEN_BOX.match(text) is not None
 
     def take(self, headline: Headline, section: Tuple[str, ...]) -> None:
         """Make a feature of a headline, or of those below it, or say why it is left out."""
@@ -216,6 +223,11 @@ class _OrgReader:
             notes.append(
                 f"{self.without_keyword} of the innermost headlines have no keyword and are left out: write `TODO` "
                 "before what is to be done."
+            )
+        if self.boxes:
+            notes.append(
+                f"Open boxes below headlines without a keyword, which are left out: {self.boxes}. Write `TODO` before "
+                "such a headline."
             )
         return notes
 

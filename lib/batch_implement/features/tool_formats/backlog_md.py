@@ -138,7 +138,8 @@ def _parse_value(value: str) -> Any:
     first, *below = value.split("\n")
     if re.fullmatch(r"[|>][+-]?", first):
         return ("\n" if first[0] == "|" else " ").join(line.strip() for line in below)
-    if not first and below:
+    is_text = below and not first and not below[0].lstrip().startswith("-")  # a text that an editor put on a new line
+    if not first and below and not is_text:
         return [part for line in below for part in _split_list(line.strip().removeprefix("-"), whole=True)]
     joined = " ".join(line.strip() for line in (first, *below))
     if joined.startswith("[") and joined.endswith("]"):

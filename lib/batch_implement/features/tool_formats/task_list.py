@@ -88,7 +88,8 @@ def build_listing(
     chosen = [task for task in every if task.feature is task]
     if not chosen:
         shown = ", ".join(f"{count} {reason}" for reason, count in Counter(each.reason for each in every).items())
-        reason = f"{label}: no open tasks{f' ({shown})' if shown else ''}. Reopen or add what is still to do."
+        doubtful = "".join(dict.fromkeys(f" The status {task.state.doubt}." for task in every if task.state.doubt))
+        reason = f"{label}: no open tasks{f' ({shown})' if shown else ''}.{doubtful} Reopen or add what is still to do."
         raise FeatureListError(reason, "features-file", name)
     all_notes = [*notes, *_tree_notes(every, options.leaves), *_resolve_needs(every)]
     ids = _make_ids(chosen, all_notes)

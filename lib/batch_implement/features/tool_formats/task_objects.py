@@ -38,7 +38,10 @@ SIGNS = words(
 
 def recognize(value: Any) -> bool:
     """Return whether a value is such a list, also an empty one beside other things."""
-    items = [] if isinstance(value, dict) and "defaults" in value else list(_iterate_items(value))
+    has_defaults = isinstance(value, dict) and "defaults" in value
+    items = [] if has_defaults and "features" in value else list(_iterate_items(value))
+    if has_defaults and not any(map(_has_state, items)):
+        return False
     fields = {name for item in items for name in item}
     spelled = set(map(to_word, fields))
     if not items:
