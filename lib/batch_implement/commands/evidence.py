@@ -55,9 +55,11 @@ def collect(
         needs_commit = "commit" in policy["evidence"]
         work = attribute_work(project, state)
         evidence.update(_collect_commits(project, state, head, work, no_change=no_change, needs_commit=needs_commit))
-        excused = evidence_checks.refuse_ignored_work(project, state, without)
-        if excused:
-            evidence["without"] = excused
+        ignored = evidence_checks.refuse_ignored_work(project, state, without)
+        if ignored.work:
+            evidence["without"] = ignored.work
+        if ignored.others:
+            evidence["ignored"] = ignored.others  # for a message: the state does not keep them
         if needs_review or active.get("reviews"):
             change = reviews.identify_change(project.root, work.commits)
     if no_change is not None:

@@ -45,14 +45,20 @@ def refuse_untracked_at_start(root: str, state: State, work: Attribution) -> Non
     )
 
 
-def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) -> List[str]:
-    """Raise RefusedError when files that git ignores have work in them. Return those that `without` names."""
+def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) -> ignored_files.LeftOut:
+    """Raise RefusedError when files that git ignores have work in them and `without` does not name them.
+
+    Return those that it names, and other ignored files that are new since the feature began.
+    """
     since_ns, written = written_files.read(project.private)
-    found = ignored_files.find_left_out(project.root, written, since_ns).work if since_ns else []
+    if not since_ns:  # a batch of an older version
+        return ignored_files.LeftOut([], [])
+    began_ns = timestamps.parse_epoch_s(state["active"]["started_at"]) * 10**9
+    found, others = ignored_files.find_left_out(project.root, written, since_ns, began_ns)
     found = _list_unnamed(found, {path for proof in state["evidence"].values() for path in proof.get("without", ())})
     left_out = _list_unnamed(found, without)
     if not left_out:
-        return sorted(found)
+        return ignored_files.LeftOut(found, others)
     names, several = _quote_for_shell(left_out), len(left_out) > 1
     options = " ".join(f"--without {shlex.quote(path)}" for path in left_out[:MAX_IN_COMMAND])
     raise RefusedError(
@@ -63,16 +69,6 @@ def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) 
         "again.",
         "not-committed",
     )
-
-
-def describe_ignored_files(project: Project, since: str) -> str:
-    """Return a line on other ignored files that are new since then (as in the state); empty without any."""
-    since_ns, written = written_files.read(project.private)
-    if not since_ns:
-        return ""
-    since_ns = max(since_ns, timestamps.parse_epoch_s(since) * 10**9)
-    others = ignored_files.find_left_out(project.root, written, since_ns).others
-    return f"In no commit, because git ignores them: {git_client.format_paths(others)}." if others else ""
 
 
 def _list_unnamed(paths: Sequence[str], named: Iterable[str]) -> List[str]:

@@ -12,7 +12,7 @@ from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
-from . import authorization, completed_features, evidence, evidence_checks, issue_sync
+from . import authorization, completed_features, evidence, issue_sync
 from .command import CommandResult
 from .reviews import ReviewsExhausted
 
@@ -90,6 +90,8 @@ def done(
         result.message = f"{refusal.message}\nSo this attempt has failed. {result.message}"
         return result
 
+    ignored = proof.pop("ignored", [])
+
     def close(current: State) -> State:
         _require_same_attempt(current, active)
         return transitions.complete(current, timestamps.now(), proof)
@@ -108,8 +110,8 @@ def done(
     if not batch_state.is_live(state):
         missing = completed_features.describe_missing(completed_features.find_missing(project, state))
         message += f"\n{missing}" if missing else ""
-    ignored = evidence_checks.describe_ignored_files(project, active["started_at"]) if project.git_dir else ""
-    message += f"\n{ignored}" if ignored else ""
+    if ignored:
+        message += f"\nIn no commit, because git ignores them: {git_client.format_paths(ignored)}."
     return CommandResult(message, _describe_what_follows(state, mode, context))
 
 

@@ -1,6 +1,6 @@
 """Find work in files that git ignores: no commit has it, so it would stay in this folder alone.
 
-    found = find_left_out(root, written, since_ns)
+    found = find_left_out(root, written, since_ns, others_since_ns)
     found.work          what was written by Write or Edit, and new source text
     found.others        other new files, such as data, for a message
 
@@ -16,7 +16,7 @@ import fnmatch
 import os
 import re
 import stat
-from typing import Iterable, Iterator, List, NamedTuple, Set
+from typing import Collection, Iterable, Iterator, List, NamedTuple, Set
 
 from ..base import project_paths
 from . import artefacts, git_client
@@ -68,20 +68,25 @@ class LeftOut(NamedTuple):
     others: List[str]
 
 
-def find_left_out(root: str, written: Iterable[str], since_ns: int) -> LeftOut:
-    """Return the ignored files that were made or changed at or after `since_ns`, by the file system's time of change.
+def find_left_out(root: str, written: Collection[str], since_ns: int, others_since_ns: int = 0) -> LeftOut:
+    """Return the ignored files that were made or changed at or after `since_ns` (the others: also `others_since_ns`),
+    by the file system's time of change.
 
     `written` are absolute paths that tool calls wrote; those outside of the working tree are left out.
     """
+    ignored = git_client.list_ignored_paths(root)
+    if not ignored:
+        return LeftOut([], [])
     top = git_client.get_top(root)
     work = {path for path in _list_written(top, written) if _is_recent(top, path, since_ns)}
-    recent = _drop_excluded(top, [path for path in _iter_recent(top, since_ns) if path not in work])
+    recent = _drop_excluded(top, [path for path in _iter_recent(top, ignored, since_ns) if path not in work])
     tracked: Set[str] = set()
     sources = [path for path in recent if _has_source_text(top, path)]
     if any(_get_suffix(path) in _COMPILED for path in sources):
         tracked = {_get_stem(path) for path in git_client.run_git(top, "ls-files", "-z").stdout.split("\0")}
     work.update(path for path in sources if _get_suffix(path) not in _COMPILED or _get_stem(path) not in tracked)
-    return LeftOut(sorted(work), sorted(set(recent).difference(work, sources)))
+    others = set(recent).difference(work, sources)
+    return LeftOut(sorted(work), sorted(path for path in others if _is_recent(top, path, others_since_ns)))
 
 
 def _list_written(top: str, written: Iterable[str]) -> List[str]:
@@ -101,10 +106,10 @@ def _list_written(top: str, written: Iterable[str]) -> List[str]:
     return [path for path in listed if path and not path.endswith("/")]
 
 
-def _iter_recent(top: str, since_ns: int) -> Iterator[str]:
+def _iter_recent(top: str, paths: Iterable[str], since_ns: int) -> Iterator[str]:
     """Yield the ignored files that changed since then and may be work, of at most MAX_ENTRIES entries of folders."""
     left = MAX_ENTRIES
-    for ignored in git_client.list_ignored_paths(top):
+    for ignored in paths:
         if not _may_be_work(ignored):
             continue
         if not ignored.endswith("/"):

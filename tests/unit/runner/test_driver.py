@@ -219,13 +219,13 @@ def test_a_file_that_gitignore_hid_from_the_workers_commit_is_kept_when_its_work
     (repository / ".gitignore").write_text("lib/\n")
     git(repository, "add", ".gitignore")
     git(repository, "commit", "-qm", "Ignore lib")
-    worker = f'{READ} [ "$n" != 1 ] || {{ mkdir lib; echo "def add" > lib/adder.py; }}; echo > "test-$n"; {COMMIT}'
+    worker = f'{READ} [ "$n" != 1 ] || {{ mkdir lib; echo "1 2" > lib/table.dat; }}; echo > "test-$n"; {COMMIT}'
     unattended = unattended_run(worker, 2)
     state = unattended.drive()
     assert state["status"] == "completed" and not os.path.exists(f"{repository}.worktrees")
     (ref,) = git(repository, "for-each-ref", "--format=%(refname)", "refs/batch").split()
     assert ref == "refs/batch/batch-1/1.1"
-    assert git(repository, "show", f"{ref}:lib/adder.py") == "def add\n"
+    assert git(repository, "show", f"{ref}:lib/table.dat") == "1 2\n"
     assert any(f"git show --stat {ref}" in note for note in unattended.of("note"))
 
 
