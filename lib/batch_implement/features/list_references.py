@@ -10,7 +10,7 @@ Pure. The texts are untrusted: they are searched within bounds.
 from __future__ import annotations
 
 import re
-from typing import List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 MAX_LINE = 500  # a longer line says nothing of the kind
 
@@ -26,7 +26,7 @@ _NEED_LINE = re.compile(
     re.IGNORECASE,
 )
 _NOTHING = re.compile(r"(?:none|nothing|no|n/a|nil|-+|\u2013|\u2014)(?:\W.*)?", re.IGNORECASE)
-_SEPARATOR = re.compile(r"\s*(?:[,;&]|\band\b|\bund\b)\s*(?:and\s+)?", re.IGNORECASE)
+_SEPARATOR = re.compile(r" ?(?:[,;&]|\band\b|\bund\b) ?(?:and )?", re.IGNORECASE)
 _PART = re.compile(
     r"(?:(?:tasks?|features?|items?|steps?|issues?|story|stories|no\.?|box(?:es)?)\s+)?[`*_\[]{0,3}"
     r"(?P<name>#[1-9][0-9]{0,8}|[A-Za-z0-9][A-Za-z0-9._-]{0,63})[`*_\]]{0,3}(?:\s*\([^()]{0,80}\))?",
@@ -67,14 +67,13 @@ def leading_number(text: str) -> int:
 
 def split_references(words: str) -> Optional[List[str]]:
     """Return the references in a list of them, each once; None if it is something else."""
-    names: List[str] = []
-    for part in _SEPARATOR.split(words.strip().rstrip(".")):
+    names: Dict[str, None] = {}
+    for part in _SEPARATOR.split(" ".join(words.split()).rstrip(".")):
         match = _PART.fullmatch(part.strip())
         if match is None:
             return None
-        if match["name"] not in names:
-            names.append(match["name"])
-    return names
+        names[match["name"]] = None
+    return list(names)
 
 
 def read_need_line(line: str) -> Optional[Need]:

@@ -28,7 +28,6 @@ NO_NUMBER = -1  # of an item that is not in an ordered list
 # Tabs count up to here: afterwards they are text.
 _PREFIX = re.compile(r"[ \t>]*(?:(?:[-*+\u2022]|[0-9]{1,9}[.)])[ \t>]+)*")
 _ATX = re.compile(r"(#{1,6})(?:[ \t]+|$)")
-_ATX_END = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _FENCE = re.compile(r"(`{3,}(?!.*`)|~{3,})(.*)")
 _PLAIN_BOX = re.compile(r" *[-*+] (?=\[[ xX]\] )")  # most of the items of most lists
 _SETEXT = re.compile(r"(?:=+|-+)[ \t]*$")
@@ -97,6 +96,12 @@ def _expand_tabs(line: str) -> str:
     match = _PREFIX.match(line)
     end = match.end() if match else 0
     return line[:end].expandtabs(4) + line[end:]
+
+
+def _cut_closing_hashes(text: str) -> str:
+    """Return the text of a heading without the `#` signs that may close it: those at the end behind a blank."""
+    bare = text.rstrip("#")
+    return text if bare and bare[-1] not in " \t" else bare.rstrip(" \t")
 
 
 def _finish_blocks(block: Block) -> None:
@@ -291,7 +296,7 @@ class _Parser:
             match = _ATX.match(line, indent)
             if match:
                 heading = Block("heading", number, level=len(match[1]))
-                heading.lines.append(_ATX_END.sub("", line[match.end() :].rstrip(" \t")).strip(" \t"))
+                heading.lines.append(_cut_closing_hashes(line[match.end() :].strip(" \t")))
                 self._open(heading, depth)
                 self.leaf = None
             return match is not None

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from .boxes import Box
 
 MAX_HTML = 10_000  # the characters of a block in which summaries are looked for
-TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_NOTES = re.compile(r"(?:[ \t]*\((?:after|id)[ \t]*:[^()]*\))+[ \t]*$", re.IGNORECASE)
+TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$")
+_NOTE = re.compile(r"\((?:after|id)[ \t]*:[^()]*\)", re.IGNORECASE)
 
 _FRONT_MATTER_KEY = re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)")
 _FRONT_MATTER = re.compile(r"(?:[\w.-]+[ \t]*:(?:[ \t].*)?|[ \t]*-[ \t].*|[ \t]+.*|#.*|[ \t]*)$")
 
-_SUMMARY = re.compile(r"<summary\b[^>]*>(.*?)</summary>|</details>", re.IGNORECASE | re.DOTALL)
+_FOLD = re.compile(r"<summary\b|</details>", re.IGNORECASE)
+_SUMMARY_END = re.compile("</summary>", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 
 
@@ -54,9 +55,20 @@ class Step(NamedTuple):
 def read_summaries(lines: Sequence[str]) -> Iterator[Optional[str]]:
     """Yield the summary of each part that a block of HTML begins to fold, and None where one ends."""
     source = "\n".join(lines)[:MAX_HTML]
-    if "<" in source:
-        for match in _SUMMARY.finditer(source):
-            yield None if match[1] is None else " ".join(clean(_TAG.sub(" ", match[1])).split())
+    position, is_complete = 0, True
+    for match in _FOLD.finditer(source):
+        if match.start() < position:
+            continue  # in a summary
+        if match[0][1] == "/":
+            yield None
+            continue
+        begin = source.find(">", match.end()) if is_complete else -1
+        end = _SUMMARY_END.search(source, begin + 1) if begin >= 0 else None
+        if end is None:
+            is_complete = False  # nor is any further one
+        else:
+            yield " ".join(clean(_TAG.sub(" ", source[begin + 1 : end.start()])).split())
+            position = end.end()
 
 
 def count_front_matter(lines: Sequence[str]) -> int:
@@ -117,10 +129,23 @@ def join_head(head: Block, box: Optional[Box]) -> str:
         return clean(parts[0]).strip()
     notes = ""
     if ":" in parts[0]:  # a note at the end of the first line is one of the whole text
-        match = _NOTES.search(parts[0])
-        if match:
-            parts[0], notes = parts[0][: match.start()], match[0]
+        end = _find_notes(parts[0])
+        parts[0], notes = parts[0][:end], parts[0][end:]
     return " ".join(filter(None, (clean(part).strip() for part in [*parts, notes])))
+
+
+def _find_notes(line: str) -> int:
+    """Return where the notes at the end of a line begin, with the blanks before them; the length if there are none."""
+    begin, end = len(line), len(line.rstrip(" \t"))
+    while line[end - 1 : end] == ")":
+        bracket = line.rfind("(", 0, end)
+        if bracket < 0 or not _NOTE.fullmatch(line, bracket, end):
+            break
+        begin = bracket
+        while begin and line[begin - 1] in " \t":
+            begin -= 1
+        end = begin
+    return begin
 
 
 def dedent(line: str, columns: int) -> str:

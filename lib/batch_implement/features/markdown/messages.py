@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 REPEATS = 3  # a text that is there so often is probably a check, not work
-_EDGES = re.compile(r"^[^\w(]*(?:[0-9]+(?:\.[0-9]+)*[.)]?\s+)?[^\w(]*|[^\w)]*$")
+_HEAD = re.compile(r"[^\w(]*(?:[0-9]+(?:\.[0-9]+)*[.)]?\s+)?[^\w(]*")
+_TAIL_REVERSED = re.compile(r"[^\w)]*")  # a search for it up to `$` would take a time that grows with the square
 _NOT_WORK = re.compile(
     r"(?:(?:manual |user )?acceptance(?: criteria| tests?| checks?)?|success (?:criteria|metrics)|"
     r"(?:definition|criteria) (?:of|for) done|dod|(?:exit|completion|done|quality) (?:criteria|gates?)|"
@@ -361,7 +362,9 @@ def join_errors(errors: Sequence[FeatureListError]) -> FeatureListError:
 
 def _plain(text: str) -> str:
     """Return a heading without markup, numbers, symbols and colons around it."""
-    return " ".join(_EDGES.sub("", re.sub(r"[*_`~]", "", clean(text))).split())
+    bare = re.sub(r"[*_`~]", "", clean(text))
+    bare = bare[_HEAD.match(bare).end() :]  # type: ignore[union-attr]  # it matches any text
+    return " ".join(bare[: len(bare) - _TAIL_REVERSED.match(bare[::-1]).end()].split())  # type: ignore[union-attr]
 
 
 def _is_finished(heading: str) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_NOTES = 1_000  # the characters at the end of a text among which notes are
 _ID_NOTE = re.compile(r"\(\s*id\s*:\s*([A-Za-z0-9._-]{1,64})\s*\)", re.IGNORECASE)
 _SPEC_KIT = re.compile(r"t[0-9]{3,4}[a-z]?")
-_KIRO = re.compile(r"\s+-?\s*_Requirements?: ")
+_KIRO = re.compile(r"\s+(?:-\s*)?_Requirements?: ")
 _OPENSPEC = re.compile(r"##\s+[0-9]+\.\s")
 MET = ("done", "struck through")
 
@@ -71,6 +71,7 @@ class BoxNames:
         self.top: List[BoxRecord] = []
         self.by_name: Dict[str, List[BoxRecord]] = {}
         self.by_number: Dict[int, List[BoxRecord]] = {}
+        self.by_marker: Dict[Tuple[int, int], List[BoxRecord]] = {}  # the number of an ordered list, and that in it
         self.references: List[_Reference] = []
         self.runs = 0
 
@@ -83,6 +84,7 @@ class BoxNames:
                 is_next = last is not None and last.run and last.marker + 1 == item.number
                 self.runs += 0 if is_next else 1
                 record.run = self.runs
+                self.by_marker.setdefault((record.run, item.number), []).append(record)
             self.top.append(record)
         return record
 
@@ -140,42 +142,55 @@ class BoxNames:
                         )
 
 
-def resolve_needs(features: List[Feature], names: BoxNames, report: Report) -> Dict[Tuple[int, str], Tuple[int, ...]]:
+def resolve_needs(features: List[Feature], names: BoxNames, report: Report) -> Dict[Tuple[int, str], Sequence[int]]:
     """Return what the references of each feature mean, and add those below its text to its `depends_on`.
 
     Raises FeatureListError for notes that could mean two boxes or mean none.
     """
-    resolved: Dict[Tuple[int, str], Tuple[int, ...]] = {}
+    resolved: Dict[Tuple[int, str], Sequence[int]] = {}
+    added: Dict[int, Dict[str, None]] = {}
+    known: Dict[Tuple[str, int], Tuple[List[BoxRecord], List[int]]] = {}  # the same note may be there 10,000 times
+
+    def add_reference(index: int, reference: str) -> None:
+        added.setdefault(index, dict.fromkeys(features[index].details.get("depends_on", ())))[reference] = None
+
     for need in names.references:
-        candidates = _find_candidates(need, names)
+        key = (need.reference, need.record.run)
+        if key not in known:
+            records = _find_candidates(*key, names)
+            known[key] = records, [record.line for record in records]
+        candidates, lines = known[key]
         if len(candidates) != 1:
             if need.is_note and (candidates or need.reference.isdigit()):
-                report.add_reference(need.reference, need.line, [record.line for record in candidates], len(names.top))
+                report.add_reference(need.reference, need.line, lines, len(names.top))
             elif not need.is_note and need.is_sure:
                 report.add_unfollowed(need.line)
             if need.is_note and not candidates:
                 for index in need.record.features:
-                    _add_reference(features, index, need.reference)
+                    add_reference(index, need.reference)
             continue
         target = candidates[0]
         if target.reason and target.reason not in MET:
             report.add_needs_left_out(need.line, target.line)
         for index in need.record.features:
-            wanted = tuple(other for other in target.features if other != index)
+            wanted = target.features
+            if index in wanted:
+                wanted = tuple(other for other in wanted if other != index)
             if target.features and not wanted:
                 if need.is_note:
                     report.add_reference(need.reference, need.line, [need.line], len(names.top))
                 continue
-            _add_reference(features, index, need.reference)
+            add_reference(index, need.reference)
             resolved[index, need.reference] = wanted
     report.raise_reference_problems()
+    for index, references in added.items():
+        features[index].details["depends_on"] = list(references)
     _name_features(features, names)
     return resolved
 
 
-def _find_candidates(need: _Reference, names: BoxNames) -> List[BoxRecord]:
-    """Return the boxes that a reference can mean."""
-    reference = need.reference
+def _find_candidates(reference: str, run: int, names: BoxNames) -> List[BoxRecord]:
+    """Return the boxes that a reference can mean in a box of the ordered list `run`, 0 for one in no such list."""
     if not reference or reference.startswith("#"):
         return []
     if not (reference.isdigit() and reference.isascii()):
@@ -183,21 +198,10 @@ def _find_candidates(need: _Reference, names: BoxNames) -> List[BoxRecord]:
         is_open = [record for record in known if not record.reason]
         return is_open if len(is_open) == 1 else known  # an open box goes before a ticked one of the same name
     number = int(reference[:9])
-    found = names.top[number - 1 : number] if number else []
-    found += [record for record in names.by_number.get(number, ()) if record not in found]
-    if need.record.run:
-        found += [
-            record
-            for record in names.top
-            if record.run == need.record.run and record.marker == number and record not in found
-        ]
-    return found
-
-
-def _add_reference(features: List[Feature], index: int, reference: str) -> None:
-    details = features[index].details
-    if reference not in details.get("depends_on", ()):
-        details["depends_on"] = [*details.get("depends_on", ()), reference]
+    records = names.top[number - 1 : number] if number else []
+    records += names.by_number.get(number, ())
+    records += names.by_marker.get((run, number), ()) if run else ()
+    return list(dict.fromkeys(records))
 
 
 def _name_features(features: List[Feature], names: BoxNames) -> None:
