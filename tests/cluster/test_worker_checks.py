@@ -39,8 +39,8 @@ def looked(repository, tmp_path, monkeypatch):
 
 
 def test_room_is_asked_for_by_the_slots_and_what_is_said_helps_there(looked):
-    assert "disk" not in looked(2, disk_gb=5.1)
-    verdict, text = looked(3, disk_gb=5.1)["disk"]
+    assert "disk" not in looked(2, disk_gb=9.1)  # a worker's and one for verify in each slot
+    verdict, text = looked(3, disk_gb=9.1)["disk"]
     assert verdict == ERROR and "fewer --slots" in text and "BATCHCTL_CACHE" in text and "--jobs" not in text
 
 

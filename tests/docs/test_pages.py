@@ -143,6 +143,7 @@ def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shel
     assert {name for name, code in texts.items() if " subprocesses.run_in_worktree(" in code} == {
         "attempt_verify",
         "merge_queue",
+        "tree_setup",
         "verify_check",
     }
-    assert all(f"`{option}`" in text for option in ("--notify", "--worker"))
+    assert all(f"`{option}`" in text for option in ("--notify", "--worker", "--setup"))

@@ -27,6 +27,7 @@ SYMPTOMS_ONLY = {
 FIXED = {
     "GhError": "github-cli",
     "RemoteError": "git-trouble",
+    "SetupFailed": "setup-failed",
     "DependencyError": "feature-order",
 }  # the topic is named in __init__
 BASES = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}

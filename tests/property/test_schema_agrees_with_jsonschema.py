@@ -274,6 +274,7 @@ EVERYTHING_OF_A_FEATURE = {
 EVERYTHING = {
     "defaults": {
         "verify": "make test", "verify_timeout_s": 2, "evidence": ["commit"], "workflow_mode": "auto-implement",
+        "setup": "npm ci", "keep": ["/target/", "*.o"],
         "unattended": True, "limits": {"max_retries": 0, "max_retries_total": 7, "max_failures_in_a_row": 1},
     },
     "features": ["a", EVERYTHING_OF_A_FEATURE, {"title": "c", "depends_on": "#7"}, {"title": "d", "depends_on": 4}],

@@ -1,4 +1,4 @@
-"""Parse values of the command line: numbers, durations, amounts, permission rules.
+"""Parse values of the command line: numbers, durations, amounts, patterns, permission rules.
 
     parser.add_argument("--max-time", type=parse_duration, help=f"... {DURATION_EXAMPLES}")
 
@@ -49,6 +49,13 @@ def parse_amount(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an amount in US dollars; write it as 5 or 2.50")
     return float(text)
+
+
+def parse_glob(text: str) -> str:
+    """Return a pattern as in .gitignore unchanged; one that begins with `!` would exclude from what is kept."""
+    if not text.strip() or text.startswith("!") or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is not a pattern of paths; write it as `.cache/` or `/target`")
+    return text
 
 
 def parse_permission_rule(text: str) -> str:

@@ -20,6 +20,7 @@ from .argument_types import (
     parse_amount,
     parse_count,
     parse_duration,
+    parse_glob,
     parse_jobs,
     parse_non_negative,
     parse_permission_rule,
@@ -123,6 +124,9 @@ _RESUME_OPTION = ("--resume", "ID", str, "continue the batch that is here", {"na
 _RUN_OPTIONS = (
     _RESUME_OPTION,
     ("--jobs", "N", parse_jobs, "number of features in parallel (1)"),
+    ("--setup", "CMD", str, "shell command that prepares each new worktree, like `npm ci`"),
+    ("--keep", "GLOB", parse_glob, "what else stays in the worktrees of verify, as in .gitignore; can be repeated",
+     {"action": "append"}),
     ("--client", "PATH", str, "path of Claude Code (`claude` on PATH)"),
     ("--model", "NAME", str, "model that Claude Code uses"),
     ("--worker", "CMD", str, "shell command to run instead of Claude Code, with the brief on standard input"),

@@ -71,13 +71,13 @@ def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Opt
 
 
 def refuse_below_verify(command: str, root: str, environ: Mapping[str, str]) -> None:
-    """Raise RefusedError when a verify command of this project's batch runs a command that changes a batch."""
+    """Raise RefusedError when a verify or setup command of this project's batch runs a command that changes a batch."""
     roots = environ.get(VERIFY_VARIABLE, "").split(os.pathsep)
     if command in READ_COMMANDS or os.path.realpath(root) not in (os.path.realpath(path) for path in roots if path):
         return
     raise RefusedError(
-        f"`batchctl {command}` was run by the verify command of the batch in {root}, which only checks: nobody's "
-        "decision. Take the call out of the verify command or of what it runs (a Makefile, a test).",
+        f"`batchctl {command}` was run by the verify command or the setup command of the batch in {root}: nobody's "
+        "decision. Take the call out of the command or of what it runs (a Makefile, a test).",
         "user-command",
     )
 

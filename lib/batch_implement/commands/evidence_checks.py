@@ -10,7 +10,7 @@ import shlex
 
 from ..base import timestamps
 from ..core.errors import RefusedError
-from ..git import conflict_markers, git_client, ignored_files, untracked_files, verify_tree
+from ..git import conflict_markers, git_client, ignored_files, submodules, untracked_files
 from ..store import written_files
 
 TYPE_CHECKING = False
@@ -94,11 +94,11 @@ def refuse_unlisted_repositories(root: str, base: Optional[str], head: Optional[
 
     Of such a repository git commits only the id of its commit: its files would be lost with the worktree.
     """
-    links = verify_tree.list_gitlinks(root, head) if head and head != base else {}
+    links = submodules.list_gitlinks(root, head) if head and head != base else {}
     if not links:
         return
-    before = verify_tree.list_gitlinks(root, base) if base else {}
-    listed = verify_tree.list_submodules(root, head or "")
+    before = submodules.list_gitlinks(root, base) if base else {}
+    listed = submodules.list_names(root, head or "")
     unlisted = sorted(path for path in links if path not in before and path not in listed)
     if not unlisted:
         return

@@ -26,10 +26,12 @@ from . import authorization
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from typing import Dict, Iterable, NoReturn, Optional, Set, Tuple
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
+    from ..git.tree_setup import Setup
 
     Result = Tuple[int, float]
 
@@ -128,16 +130,24 @@ def _request_run(project: Project, state: State, folder: str, commit: Optional[s
 def is_running(folder: str, name: str = "lock") -> bool:
     """Return whether a run in this folder has not ended yet: a process holds the lock of that name."""
     try:
-        lock = os.open(os.path.join(folder, name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(open_locked(os.path.join(folder, name), create=False))
         return False
     except BlockingIOError:
         return True
-    finally:
-        os.close(lock)
+    except OSError:
+        return False
+
+
+def open_locked(path: str, *, create: bool = True) -> int:
+    """Return the descriptor of a file that this process holds the lock of. Raise BlockingIOError if another does."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags | os.O_CREAT if create else flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def forget_result(folder: str) -> None:
@@ -161,12 +171,11 @@ def quote_log_end(log: str) -> str:
 
 def _start_if_idle(folder: str, root: str, command: str, timeout_s: int) -> bool:
     """Start a run unless one is alive or has a result. Return whether one was started."""
-    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+        lock = open_locked(os.path.join(folder, "lock"))
+    except BlockingIOError:
+        return False
+    try:
         if read_result(folder) is not None:
             return False
         child = os.fork()
@@ -226,6 +235,18 @@ def get_variables(roots: Iterable[str], slot: Optional[int] = None) -> Dict[str,
     outer = os.environ.get(authorization.VERIFY_VARIABLE)
     variables = {authorization.VERIFY_VARIABLE: os.pathsep.join([*roots, *([outer] if outer else [])])}
     return variables if slot is None else {**variables, SLOT_VARIABLE: str(slot)}
+
+
+def get_setup(
+    policy: State, roots: Iterable[str], slot: int, stop: Optional[threading.Event] = None
+) -> Optional[Setup]:
+    """Return how a worktree of a run is set up, with the variables of a verify command; None when not at all."""
+    from ..git import tree_setup
+
+    command, keep = policy.get("setup"), policy.get("keep", ())
+    if not command and not keep:
+        return None
+    return tree_setup.Setup(command, tuple(keep), get_variables(roots, slot), policy["verify_timeout_s"], stop)
 
 
 def get_exit_code(result: subprocesses.Result) -> int:

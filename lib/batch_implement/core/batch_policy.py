@@ -29,6 +29,7 @@ DEFAULT: State = {
 }
 WORKFLOW_MODES = ("auto-implement", "direct")
 FEATURE_FIELDS = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
+RUN_FIELDS = ("setup", "keep")  # of the batch alone: how `batchctl run` prepares worktrees
 
 
 def create_policy(**options: Any) -> State:

@@ -45,10 +45,12 @@ def begin(
     jobs: int,
     options: State,
     budgets: State,
+    policy: Optional[State] = None,
 ) -> State:
     """Start a run owned by `owner`, and keep the results of earlier runs.
 
-    `branch` is the batch's branch, `base_commit` its first base, `target` the user's own branch.
+    `branch` is the batch's branch, `base_commit` its first base, `target` the user's own branch. `policy` has fields of
+    the batch's policy that replace its own.
     """
     unpaused = transitions.unpause(state)
     earlier = state.get("run") or {}
@@ -71,9 +73,9 @@ def begin(
         "merges": earlier.get("merges", []),
         "pull_request": earlier.get("pull_request"),
     }
-    policy = {**unpaused["policy"], "unattended": True, "budgets": budgets}
+    new_policy = {**unpaused["policy"], **(policy or {}), "unattended": True, "budgets": budgets}
     return batch_state.with_derived_fields(
-        {**unpaused, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": policy}
+        {**unpaused, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": new_policy}
     )
 
 

@@ -1,11 +1,12 @@
 """Prepare the worktree that a verify command runs in: what git makes of one commit, and nothing else.
 
-    prepare(repository, folder, commit, source=worker_tree)
+    prepare(repository, folder, commit, source=worker_tree, setup=setup)
     run_in_worktree("make test", folder, ...)               of `base.subprocesses`
 
 The worktree is detached and used again. Whatever ran in it before leaves no trace: git operations in progress are
 ended, files and modes are those of the commit, also where flags of the index or settings hide a change, and every
-untracked, ignored or nested file is removed. Submodules are checked out from repositories on this machine alone.
+untracked, ignored or nested file is removed. Only what the setup command left stays (see `tree_setup`). Submodules are
+checked out from repositories on this machine alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import shutil
 
 from ..base import project_paths
 from ..core.errors import RefusedError, StateError
-from . import git_client, worktrees
+from . import git_client, submodules, tree_setup, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence
+    from typing import List, Optional, Sequence
+
+    from .tree_setup import Setup
 
 # Settings that would run a program of the project, or hide from git that a file differs from the commit.
 _SETTINGS = (
@@ -32,14 +35,17 @@ _QUITS = (("rebase", "--quit"), ("am", "--quit"), ("cherry-pick", "--quit"), ("r
 _OPERATION_FILES = (
     "rebase-apply", "rebase-merge", "sequencer", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG",
 )  # fmt: skip
-GITLINK = "160000"
 
 
-def prepare(repository: str, folder: str, commit: str, *, source: Optional[str] = None) -> None:
-    """Make the worktree `folder` exactly what `commit` is. `source` is the working tree that the commit was made in.
+def prepare(
+    repository: str, folder: str, commit: str, *, source: Optional[str] = None, setup: Optional[Setup] = None
+) -> None:
+    """Make the worktree `folder` exactly what `commit` is, and what `setup` makes of it.
 
-    Processes that an earlier command left in it are ended. Raises RefusedError when something else is in the folder or
-    the commit of a submodule is in no repository on this machine, StateError when git or the disk refuses.
+    `source` is the working tree that the commit was made in. Processes that an earlier command left in the worktree are
+    ended. What a setup command left earlier stays, also without `setup`. Raises RefusedError when something else is in
+    the folder or the commit of a submodule is in no repository on this machine, StateError when git or the disk
+    refuses, SetupFailed and SetupStopped.
     """
     worktrees.end_processes(folder)
     commit = git_client.run_git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}").stdout.strip()
@@ -54,31 +60,15 @@ def prepare(repository: str, folder: str, commit: str, *, source: Optional[str] 
         _reset(folder, commit)
     os.chmod(folder, 0o700)
     trees = [tree for tree in (source, repository) if tree]
-    _checkout_submodules(folder, commit, trees, os.path.join(worktrees.get_common_dir(folder), "modules"))
-
-
-def list_gitlinks(root: str, commit: str) -> Dict[str, str]:
-    """Return the commit of each path that is a submodule or nested repository in `commit`."""
-    links: Dict[str, str] = {}
-    for line in git_client.run_git(root, "ls-tree", "-r", "-z", "--full-tree", commit).stdout.split("\0"):
-        mode, _, rest = line.partition(" ")
-        if mode == GITLINK:
-            entry, _, path = rest.partition("\t")
-            links[path] = entry.split()[1]
-    return links
-
-
-def list_submodules(root: str, commit: str) -> Dict[str, str]:
-    """Return the name of each submodule by its path, as `.gitmodules` in `commit` has them."""
-    listed = git_client.run_git(
-        root, "config", "--null", "--blob", f"{commit}:.gitmodules", "--get-regexp", r"^submodule\..*\.path$",
-        check=False,
-    ).stdout  # fmt: skip
-    names = {}
-    for entry in listed.split("\0")[:-1]:
-        key, _, path = entry.partition("\n")
-        names[path.rstrip("/")] = key[len("submodule.") : -len(".path")]
-    return names
+    modules = os.path.join(worktrees.get_common_dir(folder), "modules")
+    _checkout_submodules(folder, commit, trees, modules)
+    if setup is not None and not tree_setup.is_current(folder, commit, setup):
+        tree_setup.begin(folder, setup)
+        _reset(folder, commit)
+        _checkout_submodules(folder, commit, trees, modules)
+        tree_setup.run(folder, commit, setup)
+        _reset(folder, commit)
+        _checkout_submodules(folder, commit, trees, modules)
 
 
 def _repair_head(repository: str, folder: str, commit: str) -> None:
@@ -107,6 +97,7 @@ def _reset(folder: str, commit: str) -> None:
     git_client.run_git(folder, *_PINNED, "update-ref", "--no-deref", "-m", "batch: verify", "HEAD", commit)
     if _has_flagged_entries(folder):
         _remove_path(os.path.join(git_dir, "index"))
+        tree_setup.forget(folder)  # files that only the index knew would stay in what is kept
     git_client.run_git(folder, *_PINNED, "reset", "--quiet", "--hard", commit, timeout_s=worktrees.CHECKOUT_S)
     _clean(folder)
 
@@ -118,8 +109,11 @@ def _has_flagged_entries(folder: str) -> bool:
 
 
 def _clean(folder: str) -> None:
-    """Remove everything that is not tracked, also nested repositories and folders without write permission."""
-    clean = (*_PINNED, "clean", "-ffdxq")
+    """Remove everything that is not tracked, also nested repositories and folders without write permission; not what
+    the setup command left.
+    """
+    kept = tree_setup.list_kept_patterns(folder)
+    clean = (*_PINNED, "clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in kept))
     if git_client.run_git(folder, *clean, check=False, timeout_s=worktrees.CHECKOUT_S).returncode == 0:
         return
     for place, folders, _ in os.walk(folder):  # a module cache of Go has such folders
@@ -134,8 +128,8 @@ def _checkout_submodules(tree: str, commit: str, trees: Sequence[str], modules: 
     """Check out the submodules of `commit` in `tree`. They are fetched from the same path in one of `trees`, or from
     the folder `modules` of a git folder; a submodule that is checked out in none of them stays empty.
     """
-    links = list_gitlinks(tree, commit)
-    names = list_submodules(tree, commit) if links else {}
+    links = submodules.list_gitlinks(tree, commit)
+    names = submodules.list_names(tree, commit) if links else {}
     for path, wanted in links.items():
         name = names.get(path)
         places = [os.path.join(other, path) for other in trees]
@@ -145,6 +139,11 @@ def _checkout_submodules(tree: str, commit: str, trees: Sequence[str], modules: 
             sources.append(stored)
         target = os.path.join(tree, path)
         if not sources:
+            # The setup command fetched it.
+            if path in tree_setup.list_nested(tree) and submodules.has_commit(target, wanted):
+                _reset(target, wanted)
+                _checkout_submodules(target, wanted, [], "")
+                continue
             _remove_path(target)
             os.makedirs(target, exist_ok=True)
             continue
@@ -176,20 +175,16 @@ def _checkout_submodule(target: str, commit: str, sources: List[str], path: str)
 
 def _fetch_commit(target: str, commit: str, sources: Sequence[str]) -> bool:
     """Return whether the repository has the commit, after it was fetched from the first source that has it."""
-    if _has_object(target, commit):
+    if submodules.has_commit(target, commit):
         return True
     for source in sources:
         git_client.run_git(
             target, *_PINNED, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", source, commit, check=False,
             timeout_s=worktrees.CHECKOUT_S,
         )  # fmt: skip
-        if _has_object(target, commit):
+        if submodules.has_commit(target, commit):
             return True
     return False
-
-
-def _has_object(root: str, commit: str) -> bool:
-    return git_client.run_git(root, "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0
 
 
 def _remove_path(path: str) -> None:

@@ -258,6 +258,7 @@ def _describe_policy(state: State) -> str:
         verify = "no evidence required: the worker's word counts"
     parts = [
         verify,
+        f"`{clean(policy['setup'][:200])}` prepares each worktree of a run" if policy.get("setup") else "",
         "a review" if "review" in policy["evidence"] else "",
         "outcomes are posted to the issues" if policy.get("comment_issues") else "",
         "issues that are done are closed" if policy.get("close_issues") else "",

@@ -24,15 +24,26 @@ from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
     from ..core.batch_state import State
 
 
-def acquire_run(store: Store, now: str, *, jobs: int, worktrees: str, options: State, budgets: State) -> State:
+def acquire_run(
+    store: Store,
+    now: str,
+    *,
+    jobs: int,
+    worktrees: str,
+    options: State,
+    budgets: State,
+    policy: Optional[State] = None,
+) -> State:
     """Make this process the owner of the batch and return its state.
 
     `jobs` features run in parallel, `worktrees` is the folder of the worktrees of all batches; `options` and `budgets`
-    are what the state keeps as `run.options` and `policy.budgets`. Raise RefusedError if another client or run owns the
-    batch, or HEAD and the batch's branch have diverged.
+    are what the state keeps as `run.options` and `policy.budgets`, `policy` other fields of its policy to set. Raise
+    RefusedError if another client or run owns the batch, or HEAD and the batch's branch have diverged.
     """
     state, root = store.require(), store.project.root
     owner = process_identity.new_owner(str(uuid.uuid4()), os.getpid(), now)
@@ -50,6 +61,7 @@ def acquire_run(store: Store, now: str, *, jobs: int, worktrees: str, options: S
         return run_transitions.begin(
             current, now, owner, branch=branch, base_commit=base, target=target,
             worktrees=os.path.join(worktrees, state["batch_id"]), jobs=jobs, options=options, budgets=budgets,
+            policy=policy,
         )  # fmt: skip
 
     return store.update(begin_run)

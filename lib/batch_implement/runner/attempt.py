@@ -26,7 +26,7 @@ from ..core import batch_policy, batch_state, failure_classification, lease, tra
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
-from ..git import git_client, merging, untracked_files, worktrees
+from ..git import git_client, merging, tree_setup, untracked_files, worktrees
 from ..store import written_files
 from ..store.store import Store
 from . import attempt_verify, claude_process, logs
@@ -76,6 +76,7 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
             job = cached.job
         worktrees.end_processes(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
+        _set_up_worktree(job, stopped)
         store = Store(Project(job.worktree), trusted=False)  # what changes the state there is the client
         notes = store.notes
         usage.update(logs.unreported_usage(store.project))
@@ -94,6 +95,10 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
         result = _decide_result(store, job, ended, stream, session_logs) if has_worked else _result_of_state(state, job)
     except repository_cache.Unreachable as error:
         result = repository_cache.get_unreachable_verdict(error.message)
+    except tree_setup.SetupStopped as error:
+        result = {"kind": INTERRUPTED, "message": error.message, "failure_class": "stopped"}
+    except tree_setup.SetupFailed as error:
+        result = _result_of_error(error.message, error.output)
     except BatchError as error:
         result = _result_of_error(error.message)
     except OSError as error:
@@ -109,11 +114,22 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     )  # fmt: skip
 
 
-def _result_of_error(message: str) -> Dict[str, Any]:
+def _set_up_worktree(job: Job, stopped: threading.Event) -> None:
+    """Run the setup command once in the worktree. Tracked files that it changes are put back, unless there was work."""
+    setup = verify_command.get_setup(job.policy, (job.repository, job.worktree), job.slot, stopped)
+    if setup is None or tree_setup.has_run(job.worktree, setup.command):
+        return
+    has_work = any(git_client.list_changes(job.worktree))
+    tree_setup.run(job.worktree, "HEAD", setup)
+    if not has_work and git_client.list_changes(job.worktree)[0]:
+        git_client.run_git(job.worktree, "reset", "--quiet", "--hard", timeout_s=worktrees.CHECKOUT_S)
+
+
+def _result_of_error(message: str, output: str = "") -> Dict[str, Any]:
     """Return the result of an attempt that failed because of the machine or repository: `interrupted` for an error that
-    passes (a lock of another process), else a user is needed.
+    passes (a lock of another process, no network), else a user is needed. `output` is that of the program that failed.
     """
-    failure_class = failure_classification.classify_report(message)
+    failure_class = failure_classification.classify_report(output or message)
     kind = kind_of_failure(failure_class)
     if kind == FAILED:
         kind, failure_class = NEEDS_USER, "setup"

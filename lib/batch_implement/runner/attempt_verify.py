@@ -7,12 +7,11 @@
 A thread of the attempt's process answers (see `commands.verify_command` for the files). It prepares the worktree of the
 slot from the commit (see `git.verify_tree`) and runs the command there with the environment that this process was
 started with: neither files nor variables of the worker take part. What keeps it from that is not the feature's fault:
-it ends the attempt.
+it ends the attempt. A setup command that fails because of what the feature changed is.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
@@ -22,7 +21,7 @@ from ..base import subprocesses
 from ..base.project_paths import Project
 from ..commands import verify_command
 from ..core.errors import BatchError
-from ..git import git_client, verify_tree
+from ..git import git_client, tree_setup, verify_tree
 from .job import Job, get_verify_worktree
 
 POLL_S = 0.05
@@ -44,7 +43,7 @@ class Verifier:
 
     def __enter__(self) -> Verifier:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        self.descriptor = _open_locked(os.path.join(self.folder, "runner"))
+        self.descriptor = verify_command.open_locked(os.path.join(self.folder, "runner"))
         for name in os.listdir(self.folder):  # of a process that died
             _remove_file(os.path.join(self.folder, name, "error"))
         self.thread.start()
@@ -87,9 +86,10 @@ class Verifier:
 
     def _verify(self, folder: str, commit: str) -> None:
         job, tree = self.job, get_verify_worktree(self.job)
-        lock = _open_locked(os.path.join(folder, "lock"))
+        lock = verify_command.open_locked(os.path.join(folder, "lock"))
         try:
-            verify_tree.prepare(job.repository, tree, commit, source=job.worktree)
+            if not self._set_up(folder, tree, commit):
+                return
             started_s = time.monotonic()
             with open(os.path.join(folder, "output"), "wb") as output:
                 ended = subprocesses.run_in_worktree(
@@ -102,16 +102,28 @@ class Verifier:
         finally:
             os.close(lock)
 
+    def _set_up(self, folder: str, tree: str, commit: str) -> bool:
+        """Make the worktree what the commit is. Return False when that decided: the result is written, or nobody waits.
 
-def _open_locked(path: str) -> int:
-    """Return the descriptor of a file that this process holds the lock of. Raise BlockingIOError if another does."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        A setup command that fails counts as a failed verify command when the commits of the attempt changed what it
+        reads.
+        """
+        job, started_s = self.job, time.monotonic()
+        roots = (job.repository, job.worktree, tree)
+        setup = verify_command.get_setup(job.policy, roots, job.slot, self.is_over)
+        try:
+            verify_tree.prepare(job.repository, tree, commit, source=job.worktree, setup=setup)
+        except tree_setup.SetupStopped:
+            return False
+        except tree_setup.SetupFailed as error:
+            changed = tree_setup.list_changed_inputs(job.worktree, job.base, commit, job.policy.get("setup"))
+            if not changed:
+                raise
+            with open(os.path.join(folder, "output"), "w", encoding="utf-8", errors="replace") as output:
+                output.write(f"{error.message}\nThe feature changes {git_client.format_paths(changed)}.\n")
+            verify_command.write_result(folder, error.exit_code, time.monotonic() - started_s)
+            return False
+        return True
 
 
 def _remove_file(path: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List
 
 from ..base import process_identity, signals, timestamps
 from ..base.text import one_line
-from ..commands import issue_sync
+from ..commands import issue_sync, verify_command
 from ..core import batch_policy, batch_state, failure_classification, prompts, run_transitions, transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
@@ -352,10 +352,12 @@ class Driver:
         entry = state["run"]["running"][key(index)]
         policy = batch_policy.feature_policy(state, index)
         log = os.path.join(self.log_folder, f"{index + 1}-{entry['attempt']}-merge")
+        root, folder, slot = self.project.root, acquire_batch.merge_worktree(state), state["run"]["jobs"]
         future = self.merger.submit(
-            merge_queue.prepare_merge, self.project.root, acquire_batch.merge_worktree(state), state["run"]["branch"],
-            entry["evidence"]["commit"], verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
-            stopped=self.stopped, slot=state["run"]["jobs"], delay_s=MERGE_DELAYS_S[self.merge_errors],
+            merge_queue.prepare_merge, root, folder, state["run"]["branch"], entry["evidence"]["commit"],
+            verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log, stopped=self.stopped, slot=slot,
+            setup=verify_command.get_setup(policy, (root, folder), slot, self.stopped),
+            delay_s=MERGE_DELAYS_S[self.merge_errors],
         )  # fmt: skip
         self.merges[future] = index
 

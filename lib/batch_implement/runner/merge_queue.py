@@ -19,7 +19,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ..base import subprocesses
 from ..commands import verify_command
 from ..core.errors import BatchError, RefusedError
-from ..git import git_client, merging, verify_tree
+from ..git import git_client, merging, tree_setup, verify_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..git.tree_setup import Setup
 
 
 class CannotMerge(RefusedError):
@@ -52,12 +56,14 @@ def prepare_merge(
     log: str,
     stopped: threading.Event,
     slot: int = 0,
+    setup: Optional[Setup] = None,
     delay_s: float = 0.0,
 ) -> PreparedMerge:
     """Put `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
-    The output of the command `verify`, if any, goes to the file `log`; `slot` is its `BATCH_SLOT`. Begins after
-    `delay_s` seconds. Raises CannotMerge, and NotMerged once `stopped` is set.
+    The output of the command `verify`, if any, goes to the file `log`; `slot` is its `BATCH_SLOT`, and `setup` is what
+    prepares the worktree for it. Begins after `delay_s` seconds. Raises CannotMerge, and NotMerged once `stopped` is
+    set.
     """
     if stopped.wait(delay_s):
         raise NotMerged("The run was stopped before a merge was tried again.", "run-stopped")
@@ -69,9 +75,25 @@ def prepare_merge(
     commits = _commits_between(repository, head, new)
     if verify is None or not commits:
         return PreparedMerge(head, new, commits, None)
-    verify_tree.prepare(repository, folder, new)  # checks out the submodules of that commit
+    _set_up(repository, folder, head, new, setup)
     variables = verify_command.get_variables((repository, folder), slot)
     return PreparedMerge(head, new, commits, _run_verify(folder, verify, timeout_s, log, stopped, variables))
+
+
+def _set_up(repository: str, folder: str, head: str, new: str, setup: Optional[Setup]) -> None:
+    """Make the worktree what `new` is. Raise CannotMerge when only what `new` changes fails the setup command."""
+    try:
+        verify_tree.prepare(repository, folder, new, setup=setup)
+    except tree_setup.SetupStopped as error:
+        raise NotMerged(error.message, "run-stopped") from error
+    except tree_setup.SetupFailed as error:
+        changed = tree_setup.list_changed_inputs(repository, head, new, setup.command if setup else None)
+        if not changed:
+            raise
+        raise CannotMerge(
+            f"On top of what was merged meanwhile it changes {git_client.format_paths(changed)}, and {error.message}",
+            "merge-conflict",
+        ) from error
 
 
 def fast_forward(repository: str, branch: str, prepared: PreparedMerge) -> None:

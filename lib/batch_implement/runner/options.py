@@ -4,6 +4,7 @@ typed = from_arguments(namespace, cwd)          None for each option that was no
 options = with_defaults(typed, root)            a new run
 options = for_resume(state, typed, root)        `--resume`: the options of the last run, replaced by those given
 to_stored(options), to_budgets(options)         the state's `run.options` and `policy.budgets`
+to_policy(options)                              fields of the state's `policy` that were given
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..cli import arguments
+from ..core import batch_policy
 from ..core.errors import UsageError
 
 TYPE_CHECKING = False
@@ -36,7 +38,8 @@ class Options(NamedTuple):
     `resume` is a batch id, empty for the current batch. `worker` is a shell command that replaces the client, `client`
     the client's program, `notify` a shell command. `worktrees` is the folder of the worktrees of all batches. `cluster`
     is the address of a Dask scheduler, its file, or `ssh:` and a file of hosts, with `slots` features in parallel on
-    each worker; `insecure_cluster` allows one without encryption. `pr` is `batch` or `feature`.
+    each worker; `insecure_cluster` allows one without encryption. `pr` is `batch` or `feature`. `setup` and `keep` are
+    fields of the batch's policy: None leaves those that it has.
     """
 
     resume: Optional[str] = None
@@ -58,13 +61,15 @@ class Options(NamedTuple):
     max_wait: Optional[int] = None
     cluster: Optional[str] = None
     slots: Optional[int] = None
+    setup: Optional[str] = None
+    keep: Optional[List[str]] = None
     insecure_cluster: Optional[bool] = None
 
 
 def from_arguments(namespace: argparse.Namespace, cwd: str) -> Options:
     """Return the options that were given, with paths relative to `cwd` made absolute. Raise UsageError if invalid."""
     typed = {name: getattr(namespace, name) for name in Options._fields}
-    for name in ("worker", "client", "model", "notify", "worktrees", "cluster"):
+    for name in ("worker", "client", "model", "notify", "worktrees", "cluster", "setup"):
         value = typed[name]
         if value is not None and (not value.strip() or "\0" in value):
             raise UsageError(f"Invalid value for --{name}: it is empty. Give a value, or omit the option.", "usage")
@@ -143,6 +148,12 @@ def to_budgets(options: Options) -> Dict[str, Any]:
     """Return the state's `policy.budgets`: the limits that were set."""
     limits = {name: getattr(options, option) for name, option in _LIMIT_OPTIONS.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def to_policy(options: Options) -> Dict[str, Any]:
+    """Return the fields of the state's `policy` that were given."""
+    values = {name: getattr(options, name) for name in batch_policy.RUN_FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _absolute_path(path: str, cwd: str) -> str:

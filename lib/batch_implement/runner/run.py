@@ -66,7 +66,7 @@ def run(
     run_options = options.from_arguments(typed, cwd)
     if run_options.resume is None:
         run_options = options.with_defaults(run_options, project.root)
-        policy = arguments.policy_from_options(typed, unattended=True)
+        policy = {**arguments.policy_from_options(typed, unattended=True), **options.to_policy(run_options)}
         feature_list = sources.read(typed, cwd, project.root, stdin)
         context.notes.extend(feature_list.notes)
         context.notes.extend(list_ticking.find_problems(project, feature_list))
@@ -82,6 +82,7 @@ def run(
         feature_list, policy, done_earlier = None, {}, []
         plan = batch_commands.require_batch(context, run_options.resume or None)
         run_options = options.for_resume(plan, run_options, project.root)
+        plan = {**plan, "policy": {**plan["policy"], **options.to_policy(run_options)}}
     cluster = DaskExecutor(project, run_options) if run_options.cluster else None
     try:
         checks = preflight_checks.run_checks(
@@ -140,7 +141,7 @@ def _acquire_batch(store: Store, run_options: Options, cluster: Optional[DaskExe
     stored.update(remote=cluster.remote if cluster else None, scheduler=cluster.address if cluster else None)
     state = acquire_batch.acquire_run(
         store, timestamps.now(), jobs=jobs, worktrees=run_options.worktrees or "", options=stored,
-        budgets=options.to_budgets(run_options),
+        budgets=options.to_budgets(run_options), policy=options.to_policy(run_options),
     )  # fmt: skip
     if cluster:
         cluster.begin(state["batch_id"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 from batch_implement.core.errors import RefusedError
-from batch_implement.git import git_client, verify_tree
+from batch_implement.git import git_client, tree_setup, verify_tree
 from batches import commit, git
 
 
@@ -157,3 +157,137 @@ def test_a_submodules_commit_that_is_nowhere_is_refused(repository, part, tmp_pa
     git(repository, "commit", "-qm", "Point nowhere")
     with pytest.raises(RefusedError, match="commit aaaaaaaaaaaa of the submodule part is in no repository"):
         verify_tree.prepare(str(repository), str(tmp_path / "verify-0"), "HEAD")
+
+
+# -- setup -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(repository: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Call: the worktree for the repository's HEAD, prepared with a setup command that writes a line per run."""
+    (repository / ".gitignore").write_text("/deps/\n*.db\n*.cache\n/kept\\ \\[1\\]/\n")
+    (repository / "tools.lock").write_text("1\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Begin")
+
+    def prepare(command: str | None = "mkdir -p deps; echo x > deps/x", **options: Any) -> Path:
+        folder = tmp_path / "trees" / "verify-0"
+        line = None if command is None else f"echo ran >> '{tmp_path}/runs'; {command}"
+        setup = tree_setup.Setup(line, **options)
+        verify_tree.prepare(str(repository), str(folder), git(repository, "rev-parse", "HEAD"), setup=setup)
+        return folder
+
+    return prepare
+
+
+def runs(tmp_path: Path) -> int:
+    """How many times the setup command ran."""
+    path = tmp_path / "runs"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_what_the_setup_command_left_stays_and_what_came_later_goes(prepared, repository, tmp_path):
+    folder = prepared("mkdir -p deps 'kept [1]'; echo x > deps/x; echo x > 'kept [1]/x'; touch seed.db")
+    shell(folder, "touch app.lock test.db a.cache; mkdir 'kept 1'; touch 'kept 1/a.cache'; echo changed > tools.lock")
+    commit(repository, later="x")
+    prepared("mkdir -p deps 'kept [1]'; echo x > deps/x; echo x > 'kept [1]/x'; touch seed.db")
+    assert runs(tmp_path) == 1
+    names = {str(Path(name)) for name in content(folder)} - {
+        str(Path(name)) for name in git(folder, "ls-files").split()
+    }
+    assert names == {"deps/x", "kept [1]/x", "seed.db"}
+    assert (folder / "tools.lock").read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "echo 2 > tools.lock", "echo /more/ >> .gitignore", "echo '{}' > package.json", "mkdir sub; touch sub/go.mod",
+        "touch requirements-dev.txt", "touch Makefile",
+    ],
+)  # fmt: skip
+def test_setup_runs_again_when_a_commit_changes_what_it_reads(prepared, repository, tmp_path, change):
+    folder = prepared("mkdir deps; echo x > deps/x")  # fails where deps is there already
+    shell(folder, "touch deps/of-the-first-run")
+    shell(repository, f"{change}; git add .; git commit -qm Change")
+    prepared("mkdir deps; echo x > deps/x")
+    assert runs(tmp_path) == 2 and not (folder / "deps" / "of-the-first-run").exists()
+
+
+def test_setup_runs_again_when_a_file_that_it_names_changes(prepared, repository, tmp_path):
+    commit(repository, **{"prepare": "mkdir -p deps"})
+    for command in ("sh ./prepare.txt", "cd . && sh 'prepare.txt'"):
+        prepared(command)
+        commit(repository, prepare=f"mkdir -p deps # {command}")
+        prepared(command)
+        commit(repository, other=command)
+        prepared(command)
+    assert runs(tmp_path) == 4
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["git clean -fdxq", "rm -r deps", "rm -r deps; touch deps", "rm -r deps; ln -s .. deps", "rm .git; git init -q ."],
+)
+def test_setup_runs_again_when_what_it_left_is_gone(prepared, tmp_path, loss):
+    shell(prepared(), loss)
+    folder = prepared()
+    assert runs(tmp_path) == 2 and (folder / "deps" / "x").read_text() == "x\n"
+
+
+def test_setup_runs_again_when_it_is_another_command_or_was_ended(prepared, tmp_path):
+    with pytest.raises(tree_setup.SetupFailed, match="did not end within 1 s"):
+        prepared("mkdir deps; sleep 60", timeout_s=1)
+    folder = prepared("test ! -e deps")
+    prepared("mkdir deps")
+    assert (runs(tmp_path), (folder / "deps").is_dir()) == (3, True)
+
+
+def test_what_setup_leaves_that_git_does_not_ignore_goes(prepared):
+    folder = prepared("mkdir deps; touch deps/x notes.txt; echo changed > tools.lock; git checkout -q -b theirs")
+    assert git(folder, "status", "--porcelain") == "" and not (folder / "notes.txt").exists()
+    assert git_client.get_branch(str(folder)) is None
+
+
+def test_what_is_named_to_be_kept_stays_without_a_setup_command_too(prepared, tmp_path):
+    prepared(None, keep=("*.cache", "/objects/"))
+    folder = prepared(None, keep=("*.cache", "/objects/"))
+    shell(folder, "touch a.cache test.db; mkdir -p objects deep; touch objects/x deep/b.cache deep/c")
+    prepared(None, keep=("*.cache", "/objects/"))
+    assert (folder / "a.cache").exists() and (folder / "objects" / "x").exists() and (folder / "deep/b.cache").exists()
+    assert not (folder / "test.db").exists() and not (folder / "deep" / "c").exists() and runs(tmp_path) == 0
+
+
+def test_a_file_of_another_commit_does_not_hide_in_what_is_kept(prepared, repository):
+    folder = prepared("mkdir -p deps; touch deps/x")
+    shell(repository, "mkdir deps; echo x > deps/tracked; git add -f deps; git commit -qm Tracked")
+    prepared("mkdir -p deps; touch deps/x")
+    assert (folder / "deps" / "tracked").exists()
+    git(folder, "update-index", "--skip-worktree", "deps/tracked")
+    shell(repository, "git rm -qr deps; git commit -qm Gone")
+    prepared("mkdir -p deps; touch deps/x")
+    assert (folder / "deps" / "x").exists() and not (folder / "deps" / "tracked").exists()
+
+
+def test_a_setup_command_that_fails_is_named_with_its_last_words(prepared, tmp_path):
+    with pytest.raises(tree_setup.SetupFailed) as caught:
+        prepared("echo begin; echo 'no such package' >&2; exit 7")
+    assert "failed with exit status 7: no such package" in caught.value.message
+    assert (caught.value.exit_code, caught.value.output) == (7, "begin\nno such package")
+    prepared()
+    assert runs(tmp_path) == 2
+
+
+def test_setup_in_submodules_stays_and_one_that_it_fetches_too(repository, part, tmp_path):
+    git(repository, "submodule", "--quiet", "deinit", "--force", "--all")
+    subprocess.run(["rm", "-rf", repository / ".git" / "modules"], check=True)
+    allow = "git -c protocol.file.allow=always"
+    command = f"echo ran >> '{tmp_path}/runs'; {allow} submodule --quiet update --init --recursive; "
+    command += "echo '*.cache' >> \"$(git -C part rev-parse --git-path info/exclude)\"; touch part/x.cache"
+    folder = tmp_path / "verify-0"
+    for _ in range(2):
+        verify_tree.prepare(str(repository), str(folder), "HEAD", setup=tree_setup.Setup(command))
+        assert (folder / "part" / "inner" / "value.txt").read_text() == "inner 1"
+        assert (folder / "part" / "x.cache").exists() and not (folder / "part" / "left").exists()
+        (folder / "part" / "left").touch()
+    assert runs(tmp_path) == 1

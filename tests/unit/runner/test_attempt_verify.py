@@ -151,3 +151,91 @@ def test_done_without_a_running_attempt_says_who_verifies(repository):
     state = {**started(new_batch(1, verify="true")), "attempt_of": {"batch_id": "night", "feature_number": 2}}
     with pytest.raises(StateError, match="`batchctl run --resume` in the project resumes batch night"):
         verify_command.wait_for_result(Project(str(repository)), state, state["policy"], "a" * 40, 0)
+
+
+# -- setup -------------------------------------------------------------------------------------------------------------
+
+WORK = 'n=$(basename "$PWD"); echo x > "$n"; git add . && git commit -qm "$n"'
+
+
+@pytest.fixture
+def project_with_lock(repository: Path) -> Path:
+    """The repository, with a lock file, in which `deps` and databases are ignored."""
+    (repository / "deps.lock").write_text("good\n")
+    (repository / ".gitignore").write_text("/deps/\n*.db\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Begin")
+    return repository
+
+
+def test_setup_prepares_each_worktree_once(run_with, project_with_lock, tmp_path):
+    setup = f'echo "$BATCH_SLOT $(basename "$PWD")" >> \'{tmp_path}/setups\'; mkdir deps; cp deps.lock deps/installed'
+    verify = "cmp deps.lock deps/installed && test ! -e test.db && touch test.db"
+    worker = "test -e deps/installed || exit 3; " + WORK
+    state = run_with(worker, 4, verify=verify, setup=setup).drive(jobs=2)
+    assert conditions(state) == ["done"] * 4
+    assert any(merge["rebased"] for merge in state["run"]["merges"])
+    places = [line.split()[1] for line in (tmp_path / "setups").read_text().splitlines()]
+    assert len(places) == len(set(places)) == 7
+    assert {"0 verify-0", "1 verify-1", "2 merged"} < set((tmp_path / "setups").read_text().splitlines())
+
+
+def test_setup_runs_again_for_a_feature_that_changes_its_lock_file(run_with, project_with_lock):
+    setup, verify = "mkdir -p deps; cp deps.lock deps/installed", "cmp deps.lock deps/installed"
+    worker = f'case "$PWD" in */2-*) echo better > deps.lock ;; esac; {WORK}'
+    state = run_with(worker, 3, verify=verify, setup=setup).drive()
+    assert conditions(state) == ["done"] * 3
+
+
+def test_a_setup_command_that_fails_pauses_the_batch_and_costs_no_attempt(run_with, project_with_lock):
+    state = run_with(WORK, verify="true", setup="echo 'no compiler here'; exit 9").drive()
+    assert conditions(state) == ["pending"] and state["status"] == "paused" and not state["attempts"]
+    assert (
+        "The setup command `echo 'no compiler here'; exit 9` failed with exit status 9: no compiler here"
+        in (state["pause"]["reason"])
+    )
+
+
+def test_a_setup_command_that_fails_only_where_verify_runs_is_not_the_features_fault(run_with, project_with_lock):
+    setup = 'case "$PWD" in */verify-*) exit 9 ;; esac'
+    state = run_with(WORK, verify="true", setup=setup).drive()
+    assert conditions(state) == ["pending"] and state["status"] == "paused" and not state["attempts"]
+
+
+def test_a_setup_command_that_fails_in_the_merge_queue_keeps_the_work(run_with, project_with_lock):
+    setup = 'case "$PWD" in */merged) exit 9 ;; esac'
+    state = run_with(WORK, 2, verify="true", setup=setup).drive(jobs=2)
+    assert sorted(conditions(state)) == ["done", "pending"] and state["status"] == "paused" and not state["attempts"]
+    assert "merging feature" in state["pause"]["reason"] and "exit status 9" in state["pause"]["reason"]
+    waiting = [client[-1] for client in state["run"]["clients"].values()]
+    assert {client["outcome"] for client in waiting} == {"completed"}
+
+
+def test_a_network_that_fails_the_setup_command_is_waited_for(run_with, project_with_lock, tmp_path):
+    setup = f"test -e '{tmp_path}/up' && exit; touch '{tmp_path}/up'; "
+    setup += "echo 'curl: (6) Could not resolve host: a.b'; exit 6"
+    unattended = run_with(WORK, verify="true", setup=setup)
+    state = unattended.drive()
+    assert conditions(state) == ["done"] and len(unattended.of("waiting")) == 1
+    assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["network", ""]
+
+
+def test_a_lock_file_of_a_feature_that_cannot_be_set_up_fails_that_feature(run_with, project_with_lock):
+    setup = "grep good deps.lock"
+    worker = f'case "$PWD" in */1-*) echo bad > deps.lock ;; esac; {WORK}'
+    state = run_with(worker, 2, verify="true", setup=setup).drive()
+    assert conditions(state) == ["failed", "done"]
+    assert "The feature changes deps.lock." in reason(state) and "exit status 1" in reason(state)
+
+
+def test_what_setup_changes_in_tracked_files_is_in_no_commit(run_with, project_with_lock):
+    setup, worker = "echo changed > deps.lock; mkdir deps", 'echo x > x; git add -A && git commit -qm "Work"'
+    state = run_with(worker, verify="grep good deps.lock", setup=setup).drive()
+    assert conditions(state) == ["done"], reason(state)
+    assert git(project_with_lock, "show", "--name-only", "--format=", state["run"]["branch"]) == "x"
+
+
+def test_build_caches_that_are_kept_stay_between_features(run_with, project_with_lock, tmp_path):
+    verify = f"ls *.db 2> /dev/null; test -e cache/x && touch '{tmp_path}/cached'; mkdir -p cache; touch cache/x"
+    state = run_with(WORK, 2, verify=verify, keep=["/cache/"]).drive()
+    assert conditions(state) == ["done"] * 2 and (tmp_path / "cached").exists()

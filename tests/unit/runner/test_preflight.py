@@ -269,14 +269,19 @@ def test_room_is_needed_for_each_client(repository, monkeypatch):
     head = git(repository, "rev-parse", "HEAD")
     assert environment_checks.measure_tree_bytes(str(repository), head) == len("# scratch\n")
 
-    def room(tree_mb, jobs):
-        return looked(environment_checks.check_disk_space(tree_mb, str(repository), jobs, "--jobs", "give another"))
+    def room(tree_mb, jobs, **more):
+        count = environment_checks.count_worktrees(jobs)  # one of each worker, one of each verify, the merge queue's
+        where = (str(repository), count, "--jobs", "give another")
+        return looked(environment_checks.check_disk_space(tree_mb, *where, **more))
 
     assert verdicts(room(0.1, 2)) == [doctor.OK]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 8 * 10**9))
     assert verdicts(room(1000, 1)) == [doctor.OK]
     ((verdict, text),) = room(1000, 2)
-    assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.ERROR, True, True)
+    assert (verdict, "8.0 GB free" in text, "may take 11.0 GB" in text) == (doctor.ERROR, True, True)
+    ((verdict, text),) = room(1000, 1, setup_mb=500)
+    assert (verdict, "and 500 MB of the setup command" in text, "may take 8.5 GB" in text) == (doctor.ERROR, True, True)
+    assert "fewer" not in text
 
 
 def test_the_size_of_a_tree_is_that_of_its_files_whatever_they_are_called(repository):
@@ -634,9 +639,57 @@ def test_with_a_cluster_only_the_merge_queues_work_tree_needs_room_here(night, m
     monkeypatch.setattr(environment_checks, "measure_tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
     ((verdict, text),) = night(jobs=500)["disk"]
-    assert (verdict, "500 worktrees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
+    assert (verdict, "1001 worktrees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
     assert (verdict, "a worktree of 1.0 GB" in text) == (doctor.OK, True)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
     assert (verdict, "--jobs" in text) == (doctor.ERROR, False)
+
+
+# -- the setup command -------------------------------------------------------------------------------------------------
+
+
+def with_setup(command, verify="true"):
+    state = new_batch(2, verify=verify)
+    return {**state, "policy": {**state["policy"], "setup": command}}
+
+
+def test_the_setup_command_is_timed_and_measured_and_verify_runs_after_it(night, repository, tmp_path):
+    commit(repository, **{"x": "x"})
+    (repository / ".gitignore").write_text("/deps/\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "Ignore")
+    setup = f"echo $BATCH_SLOT >> '{tmp_path}/setups'; mkdir deps; head -c 3000000 /dev/zero > deps/blob"
+    results = night(with_setup(setup, "test -s deps/blob"))
+    ((verdict, text),) = results["setup"]
+    assert verdict == doctor.OK and "prepares a worktree in" in text and "makes 3 MB there" in text
+    assert results["verify"][-1][0] == doctor.OK
+    assert (tmp_path / "setups").read_text() == "0\n"
+    assert not (tmp_path / "repository.worktrees").exists()
+
+
+def test_a_setup_command_that_fails_is_an_error_and_verify_is_not_tried(night, tmp_path):
+    results = night(with_setup("echo no compiler; exit 3", f"touch '{tmp_path}/verified'"))
+    ((verdict, text),) = results["setup"]
+    assert verdict == doctor.ERROR and "failed with exit status 3: no compiler" in text and REMEDY.search(text)
+    assert results["verify"] == [(doctor.WARNING, "not tried because of the errors above")]
+    assert not (tmp_path / "verified").exists() and not (tmp_path / "repository.worktrees").exists()
+
+
+def test_what_a_setup_command_leaves_that_git_does_not_ignore_is_an_error(night):
+    results = night(with_setup("mkdir .venv; touch .venv/x; echo changed > README.md"))
+    assert [verdict for verdict, _ in results["setup"]] == [doctor.ERROR, doctor.WARNING]
+    assert "leaves files that git does not ignore: .venv/." in results["setup"][0][1]
+    assert "changes tracked files, which are put back: README.md" in results["setup"][1][1]
+
+
+def test_what_setup_makes_in_every_worktree_has_to_fit_on_the_disk(night, repository, monkeypatch):
+    (repository / ".gitignore").write_text("/deps/\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "Ignore")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 1030 * 10**6))
+    results = night(with_setup("mkdir deps; head -c 3000000 /dev/zero > deps/blob"))
+    assert results["disk"][0][0] == doctor.OK
+    verdict, text = results["setup"][-1]
+    assert verdict == doctor.ERROR and "3 worktrees of" in text and "and 3 MB of the setup command" in text

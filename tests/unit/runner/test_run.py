@@ -282,3 +282,21 @@ def test_what_is_typed_wrongly_is_said_in_one_message(user, words, message):
     status, _, errors = user.types(*words)
     assert status in (1, 2) and (message in errors or "features file is missing" in errors)
     assert "Traceback" not in errors
+
+
+def test_the_setup_command_of_the_list_is_kept_and_a_resume_can_replace_it(user, tmp_path):
+    (user.repository / "features.yaml").write_text(
+        "defaults: {setup: test -e ../../../ready, verify: 'true', keep: [/cache/]}\nfeatures: [feature 1, feature 2]\n"
+    )
+    user.lists("unused")
+    status, _, errors = user.types("features.yaml")
+    assert status == 1 and "setup: The setup command `test -e ../../../ready` failed with exit status 1" in errors
+    (tmp_path / "ready").touch()
+    (user.repository / "steps").write_text(f'echo "$n" > "f-$n"; rm {tmp_path}/ready\n')
+    user.git("commit", "-qam", "Steps")
+    status, out, _ = user.types("features.yaml")
+    assert status == 1 and "Paused:" in out and "The setup command" in out
+    assert user.state()["policy"]["setup"] == "test -e ../../../ready" and not user.state()["attempts"]
+    status, out, errors = user.types("--resume", "--setup", f"touch {tmp_path}/ready")
+    assert (status, conditions(user.state())) == (0, ["done", "done"]), out + errors
+    assert (user.state()["policy"]["setup"], user.state()["policy"]["keep"]) == (f"touch {tmp_path}/ready", ["/cache/"])

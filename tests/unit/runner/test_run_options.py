@@ -47,7 +47,7 @@ def test_everything_that_can_be_typed_arrives():
             "f.txt", "--jobs", "4", "--client", "./bin/claude", "--model", "opus", "--permission-mode", "dontAsk",
             "--allow", "Bash(make:*)", "--allow", "WebFetch", "--worktrees", "../trees", "--merge", "--pr", "--notify",
             "say $BATCH_EVENT", "--feature-time", "45m", "--feature-turns", "50", "--feature-cost", "2.5", "--max-time",
-            "8h", "--max-cost", "20", "--max-wait", "1h30m",
+            "8h", "--max-cost", "20", "--max-wait", "1h30m", "--setup", "npm ci", "--keep", "/target/", "--keep", "*.o",
         ),
         "/project",
     )  # fmt: skip
@@ -55,6 +55,7 @@ def test_everything_that_can_be_typed_arrives():
         resume=None, jobs=4, worker=None, client="/here/bin/claude", model="opus", permission_mode="dontAsk",
         allow=["Bash(make:*)", "WebFetch"], worktrees="/trees", merge=True, pr="batch", notify="say $BATCH_EVENT",
         feature_time=2700, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20.0, max_wait=5400,
+        setup="npm ci", keep=["/target/", "*.o"],
     )  # fmt: skip
     assert options.to_budgets(chosen) == {
         "feature_time_s": 2700, "feature_turns": 50, "feature_cost_usd": 2.5, "time_s": 28_800, "cost_usd": 20.0,
@@ -146,3 +147,15 @@ def test_a_command_and_a_client_take_each_others_place():
 def test_a_batch_that_was_never_run_gives_its_limits_alone():
     state = new_batch(2, budgets={"cost_usd": 5})
     assert options.for_resume(state, Options(), "/project") == options.with_defaults(Options(max_cost=5), "/project")
+
+
+def test_a_setup_command_is_part_of_the_policy_and_stays_with_it_until_another_is_given():
+    assert options.to_policy(typed("f.txt", "--setup", "npm ci")) == {"setup": "npm ci"}
+    assert options.to_policy(options.for_resume(after_a_run("f.txt"), typed("--resume"), "/project")) == {}
+    assert options.to_policy(typed("--resume", "--keep", "/target/")) == {"keep": ["/target/"]}
+
+
+@pytest.mark.parametrize("words", [("--setup", " "), ("--keep", "!x"), ("--keep", ""), ("--keep", "a\nb")])
+def test_what_prepares_nothing_is_refused(words):
+    with pytest.raises(UsageError, match=r"is empty|is not a pattern of paths"):
+        typed("f.txt", *words)

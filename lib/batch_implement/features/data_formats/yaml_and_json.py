@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from ...base.text import clean, clean_block
-from ...core.batch_policy import FEATURE_FIELDS
+from ...core.batch_policy import FEATURE_FIELDS, RUN_FIELDS
 from ...validation import errors
 from ..feature_list import Feature, FeatureListError, Listing, ListOptions, check_features, decode_text, parse_feature
 from . import located_values
@@ -193,7 +193,8 @@ def _format_reference(reference: Any) -> str:
 def _batch_defaults(value: Dict[str, Any]) -> Dict[str, Any]:
     defaults = value.get("defaults", {})
     limits = defaults.get("limits", {})
-    return {**_select_policy(defaults, ("unattended", *FEATURE_FIELDS)), **_select_policy(limits, tuple(limits))}
+    fields = ("unattended", *FEATURE_FIELDS, *RUN_FIELDS)
+    return {**_select_policy(defaults, fields), **_select_policy(limits, tuple(limits))}
 
 
 def _select_policy(values: Dict[str, Any], names: Tuple[str, ...]) -> Dict[str, Any]:

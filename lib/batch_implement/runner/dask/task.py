@@ -76,7 +76,7 @@ def check_worker(needs_json: str, versions: List[str], dask_worker: Any) -> List
     elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
     checks: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
         ("remote", lambda: _check_git_remote(needs["remote"])),
-        ("disk", lambda: environment_checks.check_disk_space(needs["tree_mb"], top, slots, "--slots", elsewhere)),
+        ("disk", lambda: environment_checks.check_disk_space(needs["tree_mb"], top, 2 * slots, "--slots", elsewhere)),
     ]
     if needs["worker"] is None:
         program = shutil.which(needs["client"] or "claude")

@@ -131,18 +131,26 @@ def _find_existing_parent(path: str) -> str:
     return path
 
 
-def check_disk_space(tree_mb: float, worktrees: str, jobs: int, option: str, alternative: str) -> Found:
-    """Check that there is room for `jobs` worktrees of `tree_mb` megabytes.
+def count_worktrees(jobs: int) -> int:
+    """Return how many worktrees a run has at a time: a worker's and one for verify per job, and the merge queue's."""
+    return 2 * jobs + 1
 
-    `option` sets how many there are; `alternative` says how to use another folder.
+
+def check_disk_space(
+    tree_mb: float, worktrees: str, count: int, option: str, alternative: str, *, setup_mb: float = 0
+) -> Found:
+    """Check that there is room for `count` worktrees of `tree_mb` megabytes, and what the setup command makes in each.
+
+    `option` sets how many there are, if they are many; `alternative` says how to use another folder.
     """
-    needed = tree_mb * jobs * WORKTREE_FACTOR + SPARE_MB
+    needed = (tree_mb * WORKTREE_FACTOR + setup_mb) * count + SPARE_MB
     parent = _find_existing_parent(os.path.realpath(worktrees))
     free = shutil.disk_usage(parent).free / 1e6
-    size = f"{f'{jobs} worktrees' if jobs > 1 else 'a worktree'} of {_format_megabytes(tree_mb)}"
+    size = f"{f'{count} worktrees' if count > 1 else 'a worktree'} of {_format_megabytes(tree_mb)}"
+    size += f" and {_format_megabytes(setup_mb)} of the setup command" if setup_mb else ""
     text = f"{_format_megabytes(free)} free at {parent}; {size}, with builds, may take {_format_megabytes(needed)}"
     if free < needed:
-        fewer = f" use fewer {option}," if jobs > 1 else ""
+        fewer = f" use fewer {option}," if count > count_worktrees(1) else ""
         yield ERROR, f"Not enough disk space: {text}. Make room,{fewer} or {alternative}."
     else:
         yield OK, text
@@ -153,6 +161,19 @@ def measure_tree_bytes(root: str, commit: str) -> int:
     output = git_client.run_git(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
     sizes = (entry.split(maxsplit=4)[3] for entry in output.split("\0") if entry)
     return sum(int(size) for size in sizes if size.isdigit())
+
+
+def measure_folder_bytes(folder: str) -> int:
+    """Return what the files below a folder take on the disk, without those that are links to a cache elsewhere."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                about = os.lstat(os.path.join(place, name))
+            except OSError:
+                continue
+            size += about.st_blocks * 512 if about.st_nlink == 1 else 0
+    return size
 
 
 def check_memory(jobs: int, option: str = "--jobs") -> Found:

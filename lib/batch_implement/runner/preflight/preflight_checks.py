@@ -4,7 +4,8 @@
     print(format_dry_run(state, checks, options))
 
 `state` is a plan that is not written yet, or the batch to resume. Cheap checks come first, and what depends on a failed
-one is not tried; a commit and the verify command are tried in a temporary worktree, if there is no error. No model turn
+one is not tried; the setup command, a commit and the verify command are tried in a temporary worktree, if there is no
+error. No model turn
 is spent, and nothing in the user's working tree changes.
 """
 
@@ -17,7 +18,7 @@ import shutil
 
 from ...base import fast_json, process_identity, subprocesses
 from ...base.text import clean, duration, one_line
-from ...commands import authorization, claude_settings, doctor
+from ...commands import authorization, claude_settings, doctor, verify_command
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core import batch_policy, batch_state, path_conflicts, run_transitions
 from ...core.batch_state import key
@@ -27,7 +28,7 @@ from ...report import list_reading, status_report
 from .. import claude_process, pull_requests
 from ..options import FEATURE_TIME_S
 from . import environment_checks, isolation_check
-from .verify_check import check_verify
+from .verify_check import check_setup, check_verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 MIN_AUTH_STATUS_VERSION = doctor.MEASURED_CLIENT  # an older one may take it for a prompt
 AUTH_STATUS_S = 30
 MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
+NOT_TRIED = {"check": "verify", "verdict": WARNING, "text": "not tried because of the errors above"}
+OTHER_FOLDER = "give another folder: `--worktrees DIR`"
 MAX_TEXT = 100
 MAX_RULE = 60
 MAX_CONFLICTS = 5
@@ -57,6 +60,7 @@ def run_checks(
     root, batch_id = project.root, state["batch_id"]
     branch, top = worktrees.get_batch_branch(batch_id), options.worktrees or ""
     jobs = 1 if options.cluster else options.jobs or 1  # with a cluster, only the merge queue needs a worktree here
+    count = 1 if options.cluster else environment_checks.count_worktrees(jobs)
     checks = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
     if _has_errors(checks):
         return checks
@@ -86,21 +90,35 @@ def run_checks(
         return checks
     checks += doctor.collect_checks([
         ("disk", lambda: environment_checks.check_disk_space(
-            environment_checks.measure_tree_bytes(root, base) / 1e6, top, jobs, "--jobs",
-            "give another folder: `--worktrees DIR`",
+            environment_checks.measure_tree_bytes(root, base) / 1e6, top, count, "--jobs", OTHER_FOLDER
         )),
     ])  # fmt: skip
     if options.pr is not None:
         checks += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
     if _has_errors(checks):
-        return [*checks, {"check": "verify", "verdict": WARNING, "text": "not tried because of the errors above"}]
+        return [*checks, NOT_TRIED]
     folder, policy = os.path.join(top, batch_id, "preflight"), state["policy"]
-    return checks + doctor.collect_checks([
-        ("verify", lambda: check_verify(
-            root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
-            feature_time_s=options.feature_time or FEATURE_TIME_S,
-        )),
-    ])  # fmt: skip
+    setup, feature_time_s = verify_command.get_setup(policy, (root, folder), 0), options.feature_time or FEATURE_TIME_S
+    try:
+        if setup and setup.command:
+            checks += doctor.collect_checks([
+                ("setup", lambda: check_setup(
+                    root, base, folder, setup, feature_time_s=feature_time_s,
+                    check_space=lambda tree_mb, setup_mb: environment_checks.check_disk_space(
+                        tree_mb, top, count, "--jobs", OTHER_FOLDER, setup_mb=setup_mb
+                    ),
+                )),
+            ])  # fmt: skip
+            if _has_errors(checks):
+                return [*checks, NOT_TRIED]
+        return checks + doctor.collect_checks([
+            ("verify", lambda: check_verify(
+                root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
+                feature_time_s=feature_time_s, setup=setup,
+            )),
+        ])  # fmt: skip
+    finally:
+        worktrees.remove_generated(root, folder)
 
 
 def _has_errors(checks: Sequence[Mapping[str, str]]) -> bool:

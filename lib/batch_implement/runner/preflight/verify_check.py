@@ -1,8 +1,10 @@
-"""Try a commit and the verify command in a temporary worktree, at the commit that the run would start from.
+"""Try setup command, commit and verify command in a temporary worktree, at the commit that the run would start from.
 
-    yield from check_verify(root, commit, folder, verify, timeout_s=1800, feature_time_s=7200)
+    yield from check_setup(root, commit, folder, setup, feature_time_s=7200, check_space=...)
+    yield from check_verify(root, commit, folder, verify, timeout_s=1800, feature_time_s=7200, setup=setup)
 
-The worktree is removed afterwards; the user's working tree and all branches stay as they are.
+The first leaves the worktree for the second, which removes it. The user's working tree and all branches stay as they
+are.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from ...base import subprocesses
 from ...base.text import clean, duration, one_line
 from ...commands import verify_command
 from ...commands.doctor import ERROR, OK, WARNING
-from ...git import git_client, verify_tree, worktrees
+from ...git import git_client, tree_setup, verify_tree, worktrees
+from . import environment_checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Optional, Tuple
+    from typing import Callable, Iterator, Optional, Tuple
+
+    from ...git.tree_setup import Setup
 
 COMMIT_S = 120
 COMMIT = (
@@ -32,14 +37,69 @@ _IGNORED_FOLDERS = ("node_modules", ".venv", "venv", "vendor", ".env", "target",
 _SIGNING_ERRORS = ("gpg", "sign", "failed to write commit object")
 
 
+def check_setup(
+    root: str,
+    commit: str,
+    folder: str,
+    setup: Setup,
+    *,
+    feature_time_s: int,
+    check_space: Callable[[float, float], Iterator[Tuple[str, str]]],
+) -> Iterator[Tuple[str, str]]:
+    """Yield (verdict, text) of the setup command in a worktree of `commit`, which is made in `folder` and stays.
+
+    `check_space(tree_mb, setup_mb)` checks the disk for worktrees of that many megabytes.
+    """
+    verify_tree.prepare(root, folder, commit)
+    tree_mb = environment_checks.measure_folder_bytes(folder) / 1e6
+    started_s = time.monotonic()
+    verify_tree.prepare(root, folder, commit, setup=setup)
+    seconds = time.monotonic() - started_s
+    setup_mb = max(0.0, environment_checks.measure_folder_bytes(folder) / 1e6 - tree_mb)
+    shown = f"`{one_line(setup.command or '', 200)}`"
+    changed, not_ignored = tree_setup.list_side_effects(folder)
+    if not_ignored:
+        yield (
+            ERROR,
+            f"The setup command {shown} leaves files that git does not ignore: {git_client.format_paths(not_ignored)}. "
+            "They would get into commits of features, or go before each verify. Commit them, or list them in "
+            ".gitignore and `git commit` that.",
+        )
+    if changed:
+        yield (
+            WARNING,
+            f"The setup command changes tracked files, which are put back: {git_client.format_paths(changed)}. Make it "
+            "leave these files as they are (`npm ci` instead of `npm install`).",
+        )
+    if seconds > feature_time_s:
+        yield (
+            ERROR,
+            f"The setup command {shown} takes {duration(seconds)}, but a client, whose first `batchctl done` waits for "
+            f"it, has only {duration(feature_time_s)}. Give it more time with `--feature-time`.",
+        )
+    elif not not_ignored:
+        size = f"{setup_mb:.0f} MB" if setup_mb >= 1 else "less than 1 MB"
+        yield OK, f"{shown} prepares a worktree in {duration(seconds)} and makes {size} there"
+    for verdict, text in check_space(tree_mb, setup_mb):
+        if verdict != OK:
+            yield verdict, text
+
+
 def check_verify(
-    root: str, commit: str, folder: str, verify: Optional[str], *, timeout_s: int, feature_time_s: int
+    root: str,
+    commit: str,
+    folder: str,
+    verify: Optional[str],
+    *,
+    timeout_s: int,
+    feature_time_s: int,
+    setup: Optional[Setup] = None,
 ) -> Iterator[Tuple[str, str]]:
     """Yield (verdict, text) of each check in a worktree of `commit`, which is made in `folder`."""
     try:
-        verify_tree.prepare(root, folder, commit)
+        verify_tree.prepare(root, folder, commit, setup=setup)
         yield from _check_commit(folder)
-        verify_tree.prepare(root, folder, commit)
+        verify_tree.prepare(root, folder, commit, setup=setup)
         if verify is None:
             yield WARNING, "There is no verify command: a commit alone is the evidence. Set one with `--verify CMD`."
         else:
@@ -126,6 +186,6 @@ def _guess_cause(root: str, folder: str) -> str:
     if missing:
         return (
             f"Your working tree has {', '.join(missing)}, which git ignores, so a new worktree does not: if the "
-            "command needs it, create it in the command (`npm ci && npm test`). "
+            "command needs it, let a setup command make it (`--setup 'npm ci'`). "
         )
     return "If it passes in your working tree, it needs something there that is not committed. "

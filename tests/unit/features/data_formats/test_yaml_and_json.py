@@ -59,6 +59,8 @@ FULL = """
 defaults:
   verify: make test
   verify_timeout_s: 60
+  setup: " npm ci "
+  keep: [/target/]
   evidence: [commit, verify]
   workflow_mode: direct
   unattended: true
@@ -91,11 +93,11 @@ features:
 def test_everything_that_a_file_can_say_is_kept_in_the_form_of_the_state(yaml_parser):
     assert read(FULL) == Listing(
         [
-            Feature("Add a table of users", 13),
-            Feature("Write it down", 14, {"depends_on": ["1"], "id": "notes"}),
+            Feature("Add a table of users", 15),
+            Feature("Write it down", 16, {"depends_on": ["1"], "id": "notes"}),
             Feature(
                 "Add a login page",
-                16,
+                18,
                 {
                     "title": "Add a login page",
                     "id": "login",
@@ -116,6 +118,8 @@ def test_everything_that_a_file_can_say_is_kept_in_the_form_of_the_state(yaml_pa
             "unattended": True,
             "verify": "make test",
             "verify_timeout_s": 60,
+            "setup": "npm ci",
+            "keep": ["/target/"],
             "evidence": ["commit", "verify"],
             "workflow_mode": "direct",
             "max_retries": 2,
