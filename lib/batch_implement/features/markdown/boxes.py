@@ -21,7 +21,7 @@ _USUAL_BOXES = {"[ ] ": OPEN, "[x] ": DONE, "[X] ": DONE}
 _SIGNS = {**dict.fromkeys("\u2610\u2b1c\U0001f532\u25a1\u25a2\u25fb", OPEN), **dict.fromkeys("\u2611\u2612", DONE)}
 
 _BOX = re.compile(
-    r"(?P<left>\\?\[)(?P<mark>[ \t\xa0]*(?:[^\s\[\]\\`]\ufe0f?[ \t\xa0]*)?)(?P<right>\\?\])(?P<optional>\*?)"
+    r"(?P<left>\\?\[)(?P<mark>[ \t\xa0]*(?:[^\s\[\]\\`]\ufe0f?[ \t\xa0]*)?)(?P<right>\\?\])(?P<optional>(?:\\?\*)?)"
     r"(?P<gap>[ \t]+|$|(?=[^\s(\[:]))"
 )
 _SIGN = re.compile(r"([\u2610\u2b1c\U0001f532\u25a1\u25a2\u25fb\u2611\u2612])\ufe0f?[ \t]+")

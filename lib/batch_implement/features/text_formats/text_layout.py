@@ -127,9 +127,19 @@ def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
     prose = [entry for entry in unmarked if len(entry.text) > 200 and text_lines.count_sentences(entry.text) > 1]
     if prose:
         notes.append(f"Several sentences, which may be no feature: {_name_lines(prose)}. Begin what is none with `#`.")
-    remarks = [entry for entry in unmarked if text_lines.REMARK.match(entry.text) and entry not in prose]
+    remarks: List[Entry] = []
+    for entry in unmarked:
+        goes_on = (
+            remarks and entry.line == remarks[-1].last_number + 1 and entry.text[0] in "(abcdefghijklmnopqrstuvwxyz"
+        )
+        if (goes_on or text_lines.REMARK.match(entry.text)) and entry not in prose:
+            remarks.append(entry)
     if remarks:
         notes.append(f"A remark, which may be no feature: {_name_lines(remarks)}. Begin what is none with `#`.")
+    boxes = [entry for entry in entries if entry.mark.kind == "box"]
+    beside = [entry for entry in unmarked if entry not in remarks and entry not in prose]
+    if beside and len(boxes) > len(beside):
+        notes.append(f"Without a box beside others, and taken: {_name_lines(beside)}. Begin what is none with `#`.")
     paragraphs = [line.number for entry in entries for line in _find_paragraphs(entry)]
     if paragraphs:
         notes.append(

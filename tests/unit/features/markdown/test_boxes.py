@@ -24,6 +24,7 @@ from batch_implement.features.markdown.boxes import DASH, DONE, OPEN, UNCLEAR, U
         ("[   ] a", OPEN, "a"),
         ("[ ]a", OPEN, "a"),
         ("[ ]* a", OPEN, "a"),
+        ("[ ]\\* a", OPEN, "a"),
         ("\\[x\\] a", DONE, "a"),
         ("☐ a", OPEN, "a"),
         ("☑ a", DONE, "a"),
