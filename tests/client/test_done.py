@@ -161,6 +161,32 @@ def test_a_file_that_a_tool_call_wrote_and_git_ignores_is_asked_for(
     assert "lib/table.json" in git(project, "ls-files")
 
 
+def test_a_clean_by_the_worker_ends_no_batch_and_what_went_with_it_is_named(
+    scripted: Callable[..., ScriptedModel], client_for: Callable[..., Any], project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "clean.sh").write_text("git stash push -q -u && git clean -ffdxq", encoding="utf-8")
+    list_features(project, "add one", "add two")
+    (project / "notes.md").write_text("mine", encoding="utf-8")
+    answers: list[str] = []
+
+    def tidy(request: Request) -> Script:
+        number = scripts.feature_number(request)
+        yield call("Bash", command=f"sh {tmp_path}/clean.sh")
+        yield scripts.write(f"feature-{number}.txt")
+        yield scripts.commit(f"feature-{number}.txt")
+        request = yield scripts.batchctl("done")
+        answers.append(request.last_text())
+        yield say(f"Feature {number} is in.")
+
+    result = client_for(scripted(coordinator=scripts.coordinator, worker=tidy)).run(
+        "/batch-implement features.txt --verify 'git clean -ffdxq'", mode="bypassPermissions", timeout=180
+    )
+    assert result.text == "All done."
+    assert "which stays: notes.md." in answers[0]
+    assert state_of(project)["status"] == "completed"
+    assert (project / "notes.md").read_text(encoding="utf-8") == "mine"
+
+
 # -- the verify command -----------------------------------------------------------------------------------------------
 
 

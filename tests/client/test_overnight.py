@@ -117,6 +117,17 @@ def test_a_file_that_git_ignores_is_asked_for_in_its_work_tree_too(unattended_ru
     assert git(project, "show", "batch/batch-1/merged:lib/table.json") == "[1]\n"
 
 
+def test_a_clean_in_a_work_tree_and_in_verify_ends_no_attempt(unattended_run, tmp_path):
+    (tmp_path / "clean.sh").write_text("git clean -ffdxq", encoding="utf-8")
+
+    def tidy(request: Request) -> Script:
+        yield call("Bash", command=f"sh {tmp_path}/clean.sh")
+        yield from alone()(request)
+
+    state = unattended_run(tidy, 2, verify="git clean -ffdxq").drive()
+    assert conditions(state) == ["done", "done"] and state["retry_attempts"] == {}
+
+
 @pytest.mark.prove
 def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(unattended_run, tmp_path):
     refused: list[bool] = []

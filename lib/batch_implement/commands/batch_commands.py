@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..base import process_identity, timestamps
 from ..core import batch_state, lease, prompts, run_transitions, transitions
 from ..core.errors import RefusedError, UsageError
-from ..git import git_client, untracked_files
+from ..git import git_client, ignored_files, untracked_files
 from ..report import status_report
 from ..store import written_files
 from ..store.store import unfinished_batch_error
@@ -93,7 +93,7 @@ def create_batch(
     state = plan_batch(source, policy, infer_order=infer_order, untracked=untracked)
     state = {**state, "branch": git_client.get_branch(project.root)}
     git_client.exclude_state_file(project.root)
-    written_files.begin(project.private)
+    written_files.begin(project.private, ignored_files.list_of_user(project.root))
     owner = caller.new_owner(state["created_at"])
     return store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
 

@@ -12,7 +12,7 @@ from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
-from . import authorization, completed_features, evidence, issue_sync
+from . import authorization, completed_features, evidence, issue_sync, user_files
 from .command import CommandResult
 from .reviews import ReviewsExhausted
 
@@ -90,7 +90,8 @@ def done(
         result.message = f"{refusal.message}\nSo this attempt has failed. {result.message}"
         return result
 
-    ignored = proof.pop("ignored", [])
+    ignored, losses = proof.pop("ignored", []), user_files.find_losses(project, state)
+    proof.update(user_files.get_evidence(losses))
 
     def close(current: State) -> State:
         _require_same_attempt(current, active)
@@ -110,6 +111,8 @@ def done(
     if not batch_state.is_live(state):
         missing = completed_features.describe_missing(completed_features.find_missing(project, state))
         message += f"\n{missing}" if missing else ""
+    user_files.bring_back(project, losses)
+    message = "\n".join(filter(None, [message, user_files.describe_losses(losses)]))
     if ignored:
         message += f"\nIn no commit, because git ignores them: {git_client.format_paths(ignored)}."
     return CommandResult(message, _describe_what_follows(state, mode, context))

@@ -18,31 +18,31 @@ import re
 import stat
 from typing import Collection, Iterable, Iterator, List, NamedTuple, Set
 
-from ..base import project_paths
 from . import artefacts, git_client
 
 MAX_ENTRIES = 20_000  # of ignored folders that are looked at
+MAX_LISTED = 1000
 MAX_READ = 64 * 1024
-_STATE_FOLDER = f"{project_paths.STATE_FOLDER}/"
 _NAMES = re.compile(r"\S+")
-_LOCAL_FOLDERS = frozenset(
+# What programs make outside of artefact folders, and what belongs to a user or a machine: neither is work.
+_PROGRAM_FOLDERS = frozenset(
     _NAMES.findall("""
-    .idea .vscode .vs .fleet .zed .history .git .hg .svn .direnv .devenv .vagrant .ipynb_checkpoints .nyc_output
-    .yarn .pnpm-store .pnp .vite .vercel .netlify .serverless .aws-sam .astro .expo .angular .docusaurus .bundle
-    .ccache .pytype .pyre .sass-cache .scannerwork .claude site-packages virtualenv env cmake-build-debug
-    cmake-build-release test-results playwright-report vendor deps generated __generated__ android ios tmp temp
-    .tmp .temp scratch
+    .git .hg .svn .ipynb_checkpoints .nyc_output .yarn .pnpm-store .pnp .vite .vercel .netlify .serverless .aws-sam
+    .astro .expo .angular .docusaurus .bundle .ccache .pytype .pyre .sass-cache .scannerwork site-packages virtualenv
+    env cmake-build-debug cmake-build-release test-results playwright-report vendor deps generated __generated__
+    android ios tmp temp .tmp .temp scratch
     """)
 )
-_LOCAL_FILES = _NAMES.findall(
-    """
+_USER_FOLDERS = frozenset(_NAMES.findall(".idea .vscode .vs .fleet .zed .history .direnv .devenv .vagrant .claude"))
+_PROGRAM_FILES = _NAMES.findall("""
+    *.log *.log.* *.pid *.sock *.lock *-lock.* *.tmp *.temp *.bak *.orig *.rej *.swp *.swo *~ #*# .#* .coverage*
+    coverage.* lcov.info junit*.xml *.tsbuildinfo .eslintcache .stylelintcache *.prof *.gcda *.gcno *.exe *.dll
+    *.dylib *.wasm *.whl *.jar *.map *.min.* Thumbs.db nohup.out
+    """)
+_USER_FILES = _NAMES.findall("""
     .env .env.* .envrc *.env *.local *.local.* local_settings.py settings_local.py secrets.* credentials* *.pem
-    *.key *.p12 *.crt *.log *.log.* *.pid *.sock *.lock *-lock.* *.tmp *.temp *.bak *.orig *.rej *.swp *.swo *~
-    #*# .#* *.iml *.code-workspace *.db *.db-* *.sqlite* *.rdb .coverage* coverage.* lcov.info junit*.xml
-    *.tsbuildinfo .eslintcache .stylelintcache *.prof *.gcda *.gcno *.exe *.dll *.dylib *.wasm *.whl *.jar *.map
-    *.min.* Thumbs.db nohup.out *.override.y*ml
-    """
-)
+    *.key *.p12 *.crt *.iml *.code-workspace *.db *.db-* *.sqlite* *.rdb *.override.y*ml
+    """)
 _SOURCE = frozenset(
     _NAMES.findall("""
     py pyi pyx ipynb js mjs cjs jsx ts mts cts tsx vue svelte go rs java kt kts scala groovy c h cc cpp cxx hpp hh
@@ -87,6 +87,11 @@ def find_left_out(root: str, written: Collection[str], since_ns: int, others_sin
     work.update(path for path in sources if _get_suffix(path) not in _COMPILED or _get_stem(path) not in tracked)
     others = set(recent).difference(work, sources)
     return LeftOut(sorted(work), sorted(path for path in others if _is_recent(top, path, others_since_ns)))
+
+
+def list_of_user(root: str) -> List[str]:
+    """Return at most MAX_LISTED ignored paths that no program made, a folder that is ignored as a whole as one."""
+    return [path for path in git_client.list_ignored_paths(root) if not _is_of_program(path)][:MAX_LISTED]
 
 
 def _list_written(top: str, written: Iterable[str]) -> List[str]:
@@ -141,12 +146,17 @@ def _drop_excluded(top: str, paths: List[str]) -> List[str]:
 
 
 def _may_be_work(path: str) -> bool:
-    *folders, name = path.rstrip("/").split("/")
-    if path.endswith("/"):
-        folders.append(name)
-    if artefacts.is_artefact(path) or not _LOCAL_FOLDERS.isdisjoint(folders) or path.startswith(_STATE_FOLDER):
-        return False
-    return path.endswith("/") or not any(fnmatch.fnmatchcase(name, pattern) for pattern in _LOCAL_FILES)
+    return not _is_of_program(path) and not _has_name(path, _USER_FOLDERS, _USER_FILES)
+
+
+def _is_of_program(path: str) -> bool:
+    return artefacts.is_artefact(path) or _has_name(path, _PROGRAM_FOLDERS, _PROGRAM_FILES)
+
+
+def _has_name(path: str, folders: Collection[str], patterns: Iterable[str]) -> bool:
+    """Return whether a path is in one of these folders, or is a file with a name of these patterns."""
+    *above, name = path.split("/")  # of a folder the last part is empty
+    return not set(above).isdisjoint(folders) or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _is_recent(top: str, path: str, since_ns: int) -> bool:

@@ -117,7 +117,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Look:
-    """What is worth a look: `no_change`, `without`, `review`, `decision`, `asserted`, `rewritten` or `foreign`."""
+    """What is worth a look: `no_change`, `without`, `gone`, `stash`, `review`, `decision`, `asserted`, `rewritten` or
+    `foreign`.
+    """
 
     kind: str
     number: Optional[int]
@@ -154,7 +156,7 @@ class Verify:
 @dataclass(frozen=True)
 class Evidence:
     """What shows that a feature is done. `rewritten` and `foreign` are numbers of commits, `without` the ignored files
-    with work that no commit has.
+    with work that no commit has, `gone` files of the user's that are not there any more.
 
     `verdict` is the reviewer's on what was completed, `good` or `fix`, else `not reviewed`; `review` is the whole text.
     """
@@ -165,6 +167,8 @@ class Evidence:
     review: Optional[str]
     no_change: Optional[str]
     without: List[str]
+    gone: List[str]
+    stashes: List[str]
     asserted: bool
     rewritten: int
     foreign: int
@@ -172,7 +176,7 @@ class Evidence:
 
     def needs_look(self) -> bool:
         """Return whether the user should look at the feature although it is done."""
-        facts = (self.no_change, self.without, self.asserted, self.rewritten, self.foreign)
+        facts = (self.no_change, self.without, self.gone, self.stashes, self.asserted, self.rewritten, self.foreign)
         return any(facts) or self.verdict == "fix"
 
     def describe_verdict(self) -> str:

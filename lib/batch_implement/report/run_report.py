@@ -222,7 +222,7 @@ def _build_evidence(state: State, index: int, evidence: State) -> Any:
         needs_review="review" in batch_policy.feature_policy(state, index)["evidence"],
         review=to_block(evidence.get("review")) or None,
         no_change=to_block(evidence.get("no_change")) or None,
-        without=[to_line(path) for path in evidence.get("without", ())],
+        **{name: [to_line(text) for text in evidence.get(name, ())] for name in ("without", "gone", "stashes")},
         asserted=bool(evidence.get("asserted")),
         rewritten=len(evidence.get("rewritten", ())),
         foreign=len(evidence.get("foreign", ())),
@@ -342,6 +342,10 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
             yield Look("no_change", number, "needed no change", evidence.no_change)
         if evidence.without:
             yield Look("without", number, "has files in no commit, which git ignores", format_paths(evidence.without))
+        if evidence.gone:
+            yield Look("gone", number, "ended without files from before the batch", format_paths(evidence.gone))
+        for stash in evidence.stashes:
+            yield Look("stash", number, "left a stash, which may hold changes of yours", stash)
         if evidence.verdict == review_verdicts.FIX:
             yield Look("review", number, "is done although its review says `VERDICT: fix`", evidence.review or "")
         if evidence.asserted:

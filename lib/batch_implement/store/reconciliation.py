@@ -6,8 +6,8 @@
     changed, not `trusted` (by the model)       quarantined; the current version is restored
     changed, `trusted` (by a person), valid     adopted as the next revision; the one before is archived
     changed, `trusted`, not valid               quarantined and restored; StateError without a backup
-    missing, not `trusted`                      the current version is restored
-    missing, `trusted`                          the batch is withdrawn: archived
+    missing, not `trusted` or a feature open    the current version is restored
+    missing, `trusted`, no feature open         the batch is withdrawn: archived
 
 What an edit of many files did (a copy is changed as well) is not a person's either: as if not `trusted`. A sidecar that
 is damaged or missing is restored from a backup, then the copies are made those of the version in force. Nothing is
@@ -108,7 +108,9 @@ def _reconcile_missing_file(at: Transaction, expected: Sidecar) -> Optional[Vers
         if restored is not None:
             return restored
     was_in_place = expected.old is not None or _read_backup(at, expected) is not None
-    if (not at.trusted and expected.live and was_in_place) or _are_copies_changed(at, expected):
+    # While a feature is open, `git clean -fdx` of a worker or of a verify command is likelier than a user's `rm`.
+    is_removed_by_others = not at.trusted or expected.open
+    if (is_removed_by_others and expected.live and was_in_place) or _are_copies_changed(at, expected):
         return _restore_backup(at, expected, "gone")
     if expected.live:
         _withdraw_batch(at, expected)

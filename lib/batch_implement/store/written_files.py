@@ -1,8 +1,9 @@
 """Remember which files the model wrote by Write or Edit since a batch began, for `batchctl done`.
 
-    begin(private)                  when a batch is created: forget those before
+    begin(private, ignored)         when a batch is created: forget those before
     record(private, path)           by the hook of each such call; the path is absolute
     since_ns, paths = read(private)
+    ignored = read_ignored(private)     the ignored files that were there when the batch began
 
 The list is a hint beside the state: it is bounded, and a call that cannot write it goes on.
 """
@@ -13,15 +14,20 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Tuple
+    from typing import Iterable, List, Tuple
 
-NAME = "written"
+NAME, IGNORED_NAME = "written", "ignored"
 MAX_BYTES = 256 * 1024  # then the list moves to `written.old`, over the one before
 
 
-def begin(private: str) -> None:
-    """Begin a new list. Its first entry is the time, by the clock of the file system, which is not that of Python."""
+def begin(private: str, ignored: Iterable[str] = ()) -> None:
+    """Begin a new list. Its first entry is the time, by the clock of the file system, which is not that of Python.
+
+    `ignored` are the ignored files of the user's, relative to the top of the working tree.
+    """
     os.makedirs(private, mode=0o700, exist_ok=True)
+    with open(os.path.join(private, IGNORED_NAME), "wb") as listed:
+        listed.writelines(os.fsencode(name) + b"\0" for name in ignored)
     path = os.path.join(private, NAME)
     with open(f"{path}.new", "w", encoding="ascii") as file:
         file.write(f"{os.fstat(file.fileno()).st_ctime_ns}\0")
@@ -65,3 +71,12 @@ def read(private: str) -> Tuple[int, List[str]]:
             continue
         paths.update(dict.fromkeys(map(os.fsdecode, entries)))
     return since_ns, list(paths)
+
+
+def read_ignored(private: str) -> List[str]:
+    """Return the ignored files that were there when the batch began; none without a list."""
+    try:
+        with open(os.path.join(private, IGNORED_NAME), "rb") as file:
+            return [os.fsdecode(name) for name in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []

@@ -497,6 +497,13 @@ def test_a_file_that_a_person_removed_withdraws_the_batch_and_keeps_its_last_ver
     assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
 
 
+def test_a_file_that_goes_while_a_feature_is_open_is_put_back_for_everybody(store, batch, place):
+    opened = store.update(lambda state: transitions.start(state, NOW, None))
+    os.unlink(place())
+    assert store.read() == opened
+    assert "was gone outside batchctl. Revision 2 was put back." in store.notes[0]
+
+
 def test_a_batch_that_is_over_and_removed_is_nothing_to_talk_about(store, place):
     store.create(new_batch(1))
     store.update(all_completed)
