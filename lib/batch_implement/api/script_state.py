@@ -58,6 +58,7 @@ class BatchState:
     continuation: Dict[str, Any] = field(default_factory=dict)
     failures_in_a_row: int = 0
     branch: Optional[str] = None
+    verify_environment: Optional[Dict[str, Any]] = None
     untracked_at_start: List[str] = field(default_factory=list)
     timings: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     tick: Optional[Dict[str, Any]] = None

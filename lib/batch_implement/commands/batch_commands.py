@@ -12,7 +12,7 @@ from ..git import git_client, ignored_files, untracked_files
 from ..report import status_report
 from ..store import written_files
 from ..store.store import unfinished_batch_error
-from . import authorization, batch_locations, evidence, feature_commands
+from . import authorization, batch_locations, evidence, feature_commands, verify_command
 from .command import CommandResult
 
 TYPE_CHECKING = False
@@ -91,7 +91,11 @@ def create_batch(
     refuse_existing_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
     untracked = untracked_files.list_untracked(project.root)
     state = plan_batch(source, policy, infer_order=infer_order, untracked=untracked)
-    state = {**state, "branch": git_client.get_branch(project.root)}
+    state = {
+        **state,
+        "branch": git_client.get_branch(project.root),
+        "verify_environment": verify_command.record_environment(),
+    }
     git_client.exclude_state_file(project.root)
     written_files.begin(project.private, ignored_files.list_of_user(project.root))
     owner = caller.new_owner(state["created_at"])
@@ -171,12 +175,15 @@ def resume(context: CommandContext, batch_id: Optional[str] = None, *, unattende
     base = state["active"] and state["active"]["base_commit"]
     head = git_client.get_head(project.root) if has_git and not git_client.has_commit(project.root, base) else base
 
+    environment = verify_command.record_environment()
+
     def take(current: State) -> State:
         _refuse_if_in_use(current, caller)
         running = transitions.unpause(run_transitions.clear_running(current))
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
         running = transitions.move_to_branch(running, branch, head)
+        running = {**running, "verify_environment": environment}
         owner = caller.new_owner(now)
         return lease.acquire(running, owner, caller.prompt_id) if owner else lease.release(running)
 

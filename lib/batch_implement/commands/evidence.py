@@ -177,10 +177,22 @@ def _refuse_failed_verify(policy: State, log: str, exit_code: int, seconds: floa
     else:
         outcome = f"failed with exit status {exit_code}"
     raise RefusedError(
-        f"The verify command `{policy['verify'][:200]}` {outcome}. Fix the cause, commit, then `batchctl done` again; "
-        "if you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
+        f"The verify command `{policy['verify'][:200]}` {outcome}.{_describe_dropped(log)} Fix the cause, commit, then "
+        "`batchctl done` again; if you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it "
+        "is in "
         f"{log}):\n{verify_command.quote_log_end(log) or '(it printed nothing)'}",
         "verify-failed",
+    )
+
+
+def _describe_dropped(log: str) -> str:
+    """Return what the verify command with this log did not get of the caller's environment, as a sentence."""
+    dropped = verify_command.list_dropped(os.path.dirname(log))
+    if not dropped:
+        return ""
+    return (
+        f" It ran with the environment in which the batch was created, without the {git_client.format_paths(dropped)} "
+        "of now (a variable that it needs belongs into the command; a user's `batchctl resume` takes those of now)."
     )
 
 

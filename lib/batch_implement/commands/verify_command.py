@@ -5,7 +5,7 @@
 The run has a session of its own, because Claude Code ends what outlasts a tool call: a caller that stops waiting leaves
 it running, and the next one for the same commit joins it. Files in the folder of a run: `output`; `result`, the exit
 status and seconds, once the run has ended; `lock`, held while the runner lives; `left`, the untracked paths that the
-command created.
+command created; `dropped`, the variables that it did not get, because they were not set when the batch was created.
 
 In an attempt of a run the caller starts nothing: it writes the commit into `request`, and the process of the attempt
 (`runner.attempt_verify`) runs the command in a worktree of its own. That process holds `runner` in the folder of all
@@ -27,7 +27,7 @@ from . import authorization
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from typing import Dict, Iterable, NoReturn, Optional, Set, Tuple
+    from typing import Dict, Iterable, List, NoReturn, Optional, Set, Tuple
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -39,6 +39,7 @@ TAIL_BYTES = 3000
 TERMINATE_GRACE_S = 5.0
 MAX_DESCRIPTOR = 1 << 16
 SLOT_VARIABLE = "BATCH_SLOT"  # 0 to N-1 for attempts of a run, N for its merge queue: for ports and databases
+_SHELL_VARIABLES = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
 TIMED_OUT = 124  # the exit status that timeout(1) uses
 
 
@@ -87,7 +88,7 @@ def wait_for_result(project: Project, state: State, policy: State, commit: Optio
             return result
         if state.get("attempt_of"):
             _request_run(project, state, folder, commit)
-        elif _start_if_idle(folder, project.root, command, policy["verify_timeout_s"]):
+        elif _start_if_idle(folder, project.root, policy, state.get("verify_environment")):
             if is_started:
                 raise StateError(
                     f"The verify command ended without a result: it was killed, or {folder}/output says why. Run "
@@ -169,7 +170,7 @@ def quote_log_end(log: str) -> str:
     return "\n".join("> " + clean(line) for line in text.splitlines())
 
 
-def _start_if_idle(folder: str, root: str, command: str, timeout_s: int) -> bool:
+def _start_if_idle(folder: str, root: str, policy: State, recorded: Optional[State]) -> bool:
     """Start a run unless one is alive or has a result. Return whether one was started."""
     try:
         lock = open_locked(os.path.join(folder, "lock"))
@@ -180,14 +181,14 @@ def _start_if_idle(folder: str, root: str, command: str, timeout_s: int) -> bool
             return False
         child = os.fork()
         if child == 0:
-            _detach_and_run(folder, root, command, timeout_s, lock)
+            _detach_and_run(folder, root, policy, recorded, lock)
         os.waitpid(child, 0)
         return True
     finally:
         os.close(lock)
 
 
-def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: int) -> NoReturn:
+def _detach_and_run(folder: str, root: str, policy: State, recorded: Optional[State], lock: int) -> NoReturn:
     """Leave the caller's session in a forked child, run the command and write its result."""
     try:
         os.setsid()
@@ -202,10 +203,14 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
             os.dup2(source, target)
         started_at = time.monotonic()
         untracked_before = _list_untracked(root)
-        environment = {**process_identity.command_environment(), **get_variables([root])}
+        environment, dropped = restrict_environment(process_identity.command_environment(), recorded)
+        with open(os.path.join(folder, "dropped"), "w", encoding="utf-8", errors="replace") as file_of_names:
+            file_of_names.write("\n".join(dropped))
+        environment.update(get_variables([root]))
+        timeout_s = policy["verify_timeout_s"]
         with os.fdopen(output, "wb") as file:
             result = subprocesses.run_shell(
-                command, root, timeout_s, environment, output=file, grace_s=min(TERMINATE_GRACE_S, timeout_s)
+                policy["verify"], root, timeout_s, environment, output=file, grace_s=min(TERMINATE_GRACE_S, timeout_s)
             )
         exit_code = get_exit_code(result)
         _record_created_paths(folder, _list_untracked(root) - untracked_before)
@@ -235,6 +240,37 @@ def get_variables(roots: Iterable[str], slot: Optional[int] = None) -> Dict[str,
     outer = os.environ.get(authorization.VERIFY_VARIABLE)
     variables = {authorization.VERIFY_VARIABLE: os.pathsep.join([*roots, *([outer] if outer else [])])}
     return variables if slot is None else {**variables, SLOT_VARIABLE: str(slot)}
+
+
+def record_environment() -> State:
+    """Return what the state keeps of this process's environment: the names of variables, and PATH."""
+    path = os.environ.get("PATH", "")
+    names = sorted(name for name in os.environ if name.isprintable())
+    return {"names": names, "path": path if path.isprintable() else None}
+
+
+def restrict_environment(environment: Dict[str, str], recorded: Optional[State]) -> Tuple[Dict[str, str], List[str]]:
+    """Return an environment without the variables that were not there when it was recorded, with PATH as it was.
+
+    Return the names of what was left out as well, and PATH if it was another; of what every shell sets, no names.
+    """
+    if recorded is None:
+        return environment, []
+    kept = {name: value for name, value in environment.items() if name in recorded["names"] or name == "PATH"}
+    dropped = sorted(environment.keys() - kept.keys() - _SHELL_VARIABLES)
+    if recorded["path"] is not None and kept.get("PATH") != recorded["path"]:
+        dropped.append("PATH")
+        kept["PATH"] = recorded["path"]
+    return kept, dropped
+
+
+def list_dropped(folder: str) -> List[str]:
+    """Return what `restrict_environment` left out for the run in this folder."""
+    try:
+        with open(os.path.join(folder, "dropped"), encoding="utf-8") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def get_setup(

@@ -130,6 +130,7 @@ def new_state(
         "workflow_reminder": WORKFLOW_REMINDER,
         "analysis_metadata": analysis,
         "branch": None,
+        "verify_environment": None,
         "untracked_at_start": list(untracked),
         "timings": {},
         "created_at": now,

@@ -19,6 +19,7 @@ from batch_implement.commands import evidence, verify_command
 from batch_implement.core import transitions
 from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.git import git_client
+from batch_implement.store.store import Store
 from batches import NOW, commit, git, new_batch, started, then
 
 
@@ -362,3 +363,56 @@ def test_a_command_in_quotes_and_with_line_breaks_is_the_persons_own_shell(proje
     state = opened(verify="printf '%s' \"$(echo \"it's\")\"\necho ' two'")
     commit(project.root, one="1")
     assert Path(evidence.collect(project, state)["verify"]["log"]).read_text() == "it's two\n"
+
+
+# -- the environment of the verify command -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "verify"),
+    [
+        ({"MAKEFLAGS": "-n"}, "make check"),
+        ({"PYTHONPATH": "src"}, "python3 -c 'import part'"),
+        ({"PATH": f"src:{os.environ['PATH']}"}, "part-tool"),
+    ],
+)
+def test_variables_of_who_types_done_do_not_decide_and_are_named(typed, repository, monkeypatch, variables, verify):
+    (repository / "src").mkdir()
+    (repository / "src" / "part.py").write_text("")
+    (repository / "src" / "part-tool").write_text("#!/bin/sh\n")
+    (repository / "src" / "part-tool").chmod(0o755)
+    (repository / "Makefile").write_text("check:\n\tfalse\n")
+    (repository / "list.txt").write_text("one\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Begin")
+    assert typed("create", "list.txt", "--mode", "direct", "--verify", verify)[0] == 0
+    assert typed("start")[0] == 0
+    commit(repository, work="x")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    status, _, errors = typed("done")
+    (name,) = variables
+    assert status == 1 and f"the environment in which the batch was created, without the {name} of now" in errors
+    assert Store(Project(str(repository))).require()["active"]
+
+
+def test_a_resume_by_the_user_takes_the_variables_of_then(typed, repository, monkeypatch):
+    (repository / "list.txt").write_text("one\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Begin")
+    assert typed("create", "list.txt", "--mode", "direct", "--verify", 'test "$NEEDED" = yes')[0] == 0
+    typed("start")
+    commit(repository, work="x")
+    monkeypatch.setenv("NEEDED", "yes")
+    assert "without the NEEDED of now" in typed("done")[2]
+    assert typed("resume")[0] == 0
+    assert typed("done")[0] == 0
+    recorded = Store(Project(str(repository))).require()["verify_environment"]
+    assert "NEEDED" in recorded["names"] and "yes" not in str(recorded)
+
+
+def test_a_batch_of_before_has_no_recorded_environment_and_keeps_that_of_now(project, opened, monkeypatch):
+    monkeypatch.setenv("NEEDED", "yes")
+    state = opened(verify='test "$NEEDED" = yes')
+    commit(project.root, work="x")
+    assert evidence.collect(project, state)["verify"]["exit_code"] == 0
