@@ -287,10 +287,15 @@ def _run_git_on_paths(root: str, paths: List[str], *arguments: str) -> None:
 
 
 def exclude_state_file(root: str) -> None:
-    """List the state file in the repository's exclude file, so that `git add -A` does not add it."""
-    path = os.path.join(root, run_git(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
-    prefix = run_git(root, "rev-parse", "--show-prefix").stdout.strip("\n")
-    add_excludes(path, [f"/{prefix}{_STATE_PATH}*"])
+    """List the state file in the exclude file of the repository that its folder is in, so that `git add -A` adds it
+    nowhere. `.claude` may be a submodule or a repository of its own.
+    """
+    folder, name = f"{root}/{project_paths.STATE_FOLDER}", project_paths.STATE_NAME
+    if not os.path.isdir(folder):
+        folder, name = root, _STATE_PATH
+    path = os.path.join(folder, run_git(folder, "rev-parse", "--git-path", "info/exclude").stdout.strip("\n"))
+    prefix = run_git(folder, "rev-parse", "--show-prefix").stdout.strip("\n")
+    add_excludes(path, [f"/{prefix}{name}*"])
 
 
 def add_excludes(path: str, lines: Iterable[str]) -> None:

@@ -302,3 +302,17 @@ def test_a_person_can_retry_a_completed_feature(tree):
     tree.work("more.txt")
     tree.accept()
     assert state_on_disk(tree.root)["completed_features"] == [0]
+
+
+# -- the state's own folder --------------------------------------------------------------------------------------------
+
+
+def test_a_feature_can_be_done_where_the_folder_of_the_state_is_a_submodule(tree):
+    git(tree.root, "init", "-q", ".claude")
+    commit(tree.root / ".claude", settings="{}")
+    git(tree.root, "submodule", "--quiet", "add", "./.claude")
+    git(tree.root, "commit", "-qm", "Add .claude")
+    tree.begin()
+    tree.work("parser.txt")
+    tree.accept()
+    assert git(tree.root / ".claude", "status", "--porcelain") == ""

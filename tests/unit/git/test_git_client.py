@@ -400,6 +400,22 @@ def test_the_state_of_a_project_inside_a_work_tree_is_hidden_there(root):
     assert "/sub/.claude/batch_state.json*" in Path(root, ".git/info/exclude").read_text().splitlines()
 
 
+@pytest.mark.parametrize("is_submodule", [True, False])
+def test_the_state_is_hidden_in_the_repository_that_its_folder_is(root, is_submodule):
+    git(root, "init", "-q", ".claude")
+    write(root, ".claude/settings.json")
+    git(f"{root}/.claude", "add", ".")
+    git(f"{root}/.claude", "commit", "-qm", "Add settings")
+    if is_submodule:
+        git(root, "submodule", "--quiet", "add", "./.claude")
+        git(root, "submodule", "--quiet", "absorbgitdirs")
+        git(root, "commit", "-qm", "Add .claude")
+    git_client.exclude_state_file(root)
+    write(root, ".claude/batch_state.json")
+    assert git(f"{root}/.claude", "status", "--porcelain") == ""
+    assert git_client.list_changes(root) == ([], [] if is_submodule else [".claude/"])
+
+
 def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
     shutil.rmtree(f"{root}/.git/info", ignore_errors=True)
     write(root, ".git/info")

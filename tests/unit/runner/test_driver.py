@@ -229,6 +229,18 @@ def test_a_file_that_gitignore_hid_from_the_workers_commit_is_kept_when_its_work
     assert any(f"git show --stat {ref}" in note for note in unattended.of("note"))
 
 
+def test_a_run_works_where_the_folder_of_the_state_is_a_submodule(unattended_run, repository):
+    git(repository, "init", "-q", ".claude")
+    git(repository / ".claude", "commit", "-q", "--allow-empty", "-m", "Add settings")
+    git(repository, "submodule", "--quiet", "add", "./.claude")
+    git(repository, "commit", "-qm", "Add .claude")
+    unattended = unattended_run(ONE_FILE, 1)
+    state = unattended.drive()
+    assert conditions(state) == ["done"]
+    changed = git(repository, "diff", "--name-only", "HEAD", "batch/batch-1/merged").split()
+    assert changed == ["feature-1.txt"]
+
+
 # -- failing -----------------------------------------------------------------------------------------------------------
 
 
