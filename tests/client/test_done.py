@@ -399,7 +399,7 @@ def test_done_by_a_session_that_has_not_taken_the_batch_over_is_refused(
 ODD_NAME = 'we"ird\n na\u00efve \u2713 *.txt'
 
 
-def test_the_leftovers_of_a_failed_attempt_are_in_a_named_stash_and_what_was_there_before_stays(
+def test_the_leftovers_of_a_failed_attempt_are_in_a_snapshot_and_what_was_there_before_stays(
     begin: Callable[..., None], batchctl: Batchctl, project: Path
 ) -> None:
     for name in ("deleted", "removed", "renamed", "staged", "both", "tracked/one"):
@@ -427,12 +427,10 @@ def test_the_leftovers_of_a_failed_attempt_are_in_a_named_stash_and_what_was_the
     (project / "intended").write_text("intended")
     git(project, "add", "-N", "intended")
 
-    name = f"batch {state_of(project)['batch_id']} feature 1 attempt 1"
+    ref = f"refs/batch/{state_of(project)['batch_id']}/1.1"
     said = done(batchctl("fail", "--reason", "it cannot work"))
-    assert (
-        f"Its uncommitted work is in the git stash `{name}`" in said and "Feature 1 of 2 is to be tried again" in said
-    )
-    assert name in git(project, "stash", "list")
+    assert f"Its uncommitted work is in `{ref}`" in said and "Feature 1 of 2 is to be tried again" in said
+    assert git(project, "stash", "list") == ""
     left = git(project, "status", "--porcelain", "-uall").splitlines()
     assert left == [f"?? {path}" for path in sorted(before)]
     assert {path: (project / path).read_text() for path in before} == before
@@ -444,15 +442,15 @@ def test_the_leftovers_of_a_failed_attempt_are_in_a_named_stash_and_what_was_the
     assert git(project, "show", "--name-only", "--format=").split() == ["feature-2.txt"]
 
     brief = done(batchctl("start"))
-    assert "attempt 2" in brief and "> it cannot work" in brief and f"in the git stash `{name}`" in brief
-    git(project, "stash", "pop", "-q")
+    assert "attempt 2" in brief and "> it cannot work" in brief and f"is in `{ref}`" in brief
+    git(project, "cherry-pick", "-n", "-m", "1", ref)
     for path, text in {**after, "both": "then", "to": "renamed\n", "intended": "intended"}.items():
         assert (project / path).read_text() == (text if isinstance(text, str) else "")
     gone = ("deleted", "removed", "renamed", "tracked/one")
     assert [path for path in gone if (project / path).exists()] == []
 
 
-def test_leftovers_in_the_middle_of_a_merge_are_stashed_too(
+def test_leftovers_in_the_middle_of_a_merge_are_kept_too(
     begin: Callable[..., None], batchctl: Batchctl, project: Path
 ) -> None:
     begin()
@@ -463,7 +461,7 @@ def test_leftovers_in_the_middle_of_a_merge_are_stashed_too(
     git(project, "commit", "-qam", "Otherwise")
     with pytest.raises(subprocess.CalledProcessError):
         git(project, "merge", "side")
-    assert "is in the git stash" in done(batchctl("fail", "--reason", "a conflict"))
+    assert "is in `refs/batch/" in done(batchctl("fail", "--reason", "a conflict"))
     assert git(project, "status", "--porcelain") == "" and not (project / ".git/MERGE_HEAD").exists()
 
 
@@ -472,7 +470,7 @@ def test_after_the_last_allowed_attempt_the_feature_is_failed_and_reported(
 ) -> None:
     begin("--max-retries", "0")
     said = done(batchctl("fail", "--reason", "no such API\nat all"))
-    assert "Feature 1 of 2 is given up on" in said and "the stash" not in said
+    assert "Feature 1 of 2 is given up on" in said and "refs/batch" not in said
     done(batchctl("start"))
     make(project, "feature-2.txt")
     assert "1 of 2 done, 1 failed" in done(batchctl("done"))
@@ -632,7 +630,7 @@ def test_in_the_client_a_failed_feature_leaves_nothing_to_the_next_and_everythin
         yield scripts.write("half/done.txt", f"attempt {len(briefs)}\n")
         yield call("Bash", command="echo more >> README.md && git rm -q features.txt")
         request = yield scripts.batchctl("fail", "--reason", "'the API does not exist'")
-        assert "is in the git stash" in request.last_text()
+        assert "is in `refs/batch/" in request.last_text()
         yield say("It cannot be done.")
 
     model = run(work, "--max-retries 1")
@@ -644,10 +642,10 @@ def test_in_the_client_a_failed_feature_leaves_nothing_to_the_next_and_everythin
     assert git(project, "show", "--name-only", "--format=", state["evidence"]["1"]["commit"]).split() == [
         "feature-2.txt"
     ]
-    names = [f"batch {state['batch_id']} feature 1 attempt {attempt}" for attempt in (1, 2)]
-    stashes = git(project, "stash", "list")
-    assert all(name in stashes for name in names)
+    refs = [f"refs/batch/{state['batch_id']}/1.{attempt}" for attempt in (1, 2)]
+    assert [git(project, "show", f"{ref}:half/done.txt") for ref in refs] == ["attempt 1\n", "attempt 2\n"]
+    assert git(project, "stash", "list") == ""
     assert git(project, "status", "--porcelain") == "?? mine.txt\n"
     assert "Attempt 1 failed" not in briefs[0]
-    assert "> the API does not exist" in briefs[1] and f"in the git stash `{names[0]}`" in briefs[1]
+    assert "> the API does not exist" in briefs[1] and f"is in `{refs[0]}`" in briefs[1]
     assert "1 of 2 done, 1 failed" in model.of("coordinator")[-1].text()

@@ -146,11 +146,13 @@ BATCHES: dict[str, Patch] = {
         '    if not state["active"] or lease.get_worker(state):\n'
         "        base = git_client.get_head(project.root) if project.git_dir else None\n"
         "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
-        "        state = context.store.update(lambda current: transitions.start(current, ",
+        "        state = context.store.update(\n"
+        "            lambda current: transitions.start(current, ",
         "    if True:\n"
         "        base = git_client.get_head(project.root) if project.git_dir else None\n"
         "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
-        "        state = context.store.update(lambda current: transitions.start({**current, 'active': None}, ",
+        "        state = context.store.update(\n"
+        "            lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (
         "commands/feature_commands.py",

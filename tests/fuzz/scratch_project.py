@@ -272,7 +272,7 @@ class ScratchProject:
             elif entry.inode in inodes:
                 continue
             if self._is_in_git(entry.data):
-                continue  # left over from an attempt: in a named stash
+                continue  # left over from an attempt: in a snapshot
             wrong.append(f"deleted: {name} ({len(entry.data)} bytes) is nowhere any more")
         return wrong
 

@@ -282,7 +282,7 @@ def _require_not_open(state: State, index: int) -> None:
     if batch_state.active_index(state) == index and required_evidence(state, index):
         raise RefusedError(
             f"Feature {index + 1} (index {index}) is open: end its attempt with `batchctl fail --reason TEXT`, which "
-            "puts its leftovers into a stash. Nothing was changed.",
+            "keeps its leftovers in a snapshot. Nothing was changed.",
             "library-call",
         )
 

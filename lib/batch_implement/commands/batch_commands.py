@@ -12,7 +12,7 @@ from ..git import git_client, ignored_files, untracked_files
 from ..report import status_report
 from ..store import written_files
 from ..store.store import unfinished_batch_error
-from . import authorization, batch_locations, evidence, feature_commands, verify_command
+from . import attempt_leftovers, authorization, batch_locations, evidence, feature_commands, verify_command
 from .command import CommandResult
 
 TYPE_CHECKING = False
@@ -255,21 +255,22 @@ def pause(context: CommandContext, reason: str) -> CommandResult:
 
 
 def skip(context: CommandContext, index: int, reason: str) -> CommandResult:
-    """Skip a feature and those that need it. Uncommitted work of the active one goes into a stash."""
+    """Skip a feature and those that need it. Uncommitted work of the active one goes into a snapshot."""
     project, state = context.project, context.require_state()
-    stash = feature_commands.keep_leftovers(project, state) if batch_state.active_index(state) == index else None
     before = batch_state.skipped_indices(state) | {index}
-    state = feature_commands.write_after_stash(
-        project,
-        stash,
-        lambda: context.store.update(
-            lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash)
-        ),
-    )
+
+    def skip_feature(current: State, snapshot: Optional[str] = None) -> State:
+        return transitions.skip(current, timestamps.now(), index, reason, stash=snapshot)
+
+    snapshot = None
+    if batch_state.active_index(state) == index:
+        state, snapshot = attempt_leftovers.close_attempt(context.store, state, skip_feature)
+    else:
+        state = context.store.update(skip_feature)
     others = sorted(batch_state.skipped_indices(state) - before)
     need = "which needs it" if len(others) == 1 else "which need it"
     dependents = f", and with it {_format_numbers(others)}, {need}" if others else ""
-    message = f"Feature {index + 1} is skipped{dependents}.{feature_commands.describe_stash(stash)}"
+    message = f"Feature {index + 1} is skipped{dependents}.{attempt_leftovers.describe(snapshot, project.root)}"
     return CommandResult(message + feature_commands.describe_ticks(project, state))
 
 
@@ -297,17 +298,21 @@ def retry(context: CommandContext, indices: Sequence[int]) -> CommandResult:
 
 
 def abort(context: CommandContext) -> CommandResult:
-    """End and archive the batch. Uncommitted work of its active feature goes into a stash; its commits stay."""
+    """End and archive the batch. Uncommitted work of its active feature goes into a snapshot; its commits stay."""
     project, state = context.project, context.require_state()
-    stash = feature_commands.keep_leftovers(project, state)
+    state = attempt_leftovers.take_out(context.store, state)
+    snapshot = attempt_leftovers.keep(project, state)
     parts = [f"Batch {state['batch_id']} is aborted and archived in {project.private}/archive/."]
-    if stash:
-        parts.append(f"The uncommitted work of its open feature is in {prompts.describe_leftovers_place(stash)}.")
+    if snapshot:
+        parts.append(f"The uncommitted work of its open feature is in {prompts.describe_leftovers_place(snapshot)}.")
     if state["active"] and project.git_dir is not None:
         commits = git_client.list_commits_since(project.root, state["active"]["base_commit"])
         if commits:
             parts.append(f"Commits of its open feature stay: {', '.join(commit[:12] for commit in commits)}.")
-    feature_commands.write_after_stash(project, stash, lambda: context.store.archive("aborted"))
+    context.store.archive("aborted")
+    if state["active"] and project.git_dir is not None and not state.get("attempt_of"):
+        before = state["active"].get("uncommitted", [])
+        attempt_leftovers.take_out_snapshot(project, state, snapshot, before)
     if process_identity.is_owner_alive(state["owner"]):
         parts.append(f"Its client (process {state['owner']['pid']}) is still running: press Esc there.")
     return CommandResult(" ".join(parts))

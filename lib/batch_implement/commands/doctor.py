@@ -107,7 +107,7 @@ def _check_working_tree(project: Project) -> Verdicts:
     if project.git_dir is None or not git_client.is_repository(project.root):
         return
     if git_client.get_head(project.root) is None:
-        yield WARNING, "There is no commit yet: work of a failed feature cannot be stashed before the first one."
+        yield WARNING, "There is no commit yet: a run needs one."
     tracked, _ = git_client.list_changes(project.root)
     if tracked:
         files = prompts.pluralize(len(tracked), "tracked file")

@@ -10,21 +10,19 @@ import os
 
 from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
-from ..core.errors import BatchError, RefusedError, UsageError
+from ..core.errors import RefusedError, UsageError
 from ..git import git_client
-from . import authorization, completed_features, evidence, issue_sync, user_files
+from . import attempt_leftovers, authorization, completed_features, evidence, issue_sync, user_files
 from .command import CommandResult
 from .reviews import ReviewsExhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Sequence, TypeVar
+    from typing import List, Optional, Sequence
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
     from .command import CommandContext
-
-    T = TypeVar("T")
 
 MAX_TEXT_CHARS = 4000
 GIVE_UP_HINT = "If another attempt cannot help, run the same now with `--permanent`."
@@ -35,13 +33,18 @@ def start(context: CommandContext) -> CommandResult:
     project, state = context.project, authorization.require_owned_state(context)
     transitions.require_in_progress(state)
     missing: List[completed_features.Missing] = []
+    uncommitted: List[str] = []
     if not state["active"]:
         missing = completed_features.find_missing(project, state)
         completed_features.refuse_missing(project, state, missing)
+        state = attempt_leftovers.take_out(context.store, state)
+        uncommitted = attempt_leftovers.list_uncommitted(project, state)
     if not state["active"] or lease.get_worker(state):
         base = git_client.get_head(project.root) if project.git_dir else None
         branch = git_client.get_branch(project.root) if project.git_dir else None
-        state = context.store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
+        state = context.store.update(
+            lambda current: transitions.start(current, timestamps.now(), base, branch, uncommitted)
+        )
     brief_lines = [build_worker_brief(project, state), completed_features.describe_missing(missing)]
     return CommandResult("\n".join(filter(None, brief_lines)))
 
@@ -119,9 +122,7 @@ def done(
 
 
 def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> CommandResult:
-    """End the attempt at the open feature as failed. Its uncommitted work is kept, see `keep_leftovers`; its commits
-    stay.
-    """
+    """End the attempt at the open feature as failed. Its uncommitted work goes into a snapshot; its commits stay."""
     if not reason.strip():
         raise UsageError("--reason needs a text: the next attempt reads it.", "usage")
     state = authorization.require_owned_state(context)
@@ -156,28 +157,28 @@ def _end_as_failed(
     retry_after = failure_classification.reset_time(error_message, now) or timestamps.from_now(backoff)
     is_permanent = permanent or treatment == "fail"
 
-    def end_attempt(current: State) -> State:
+    def end_attempt(current: State, snapshot: Optional[str]) -> State:
         _require_same_attempt(current, active)
         ended = transitions.fail(
-            current, now, error_message, kind, permanent=is_permanent, stash=stash, retry_after=retry_after
+            current, now, error_message, kind, permanent=is_permanent, stash=snapshot, retry_after=retry_after
         )
         if treatment == "pause" and ended["status"] == "in_progress":
             return transitions.pause_for_user(ended, now, kind, error_message)
         return ended
 
     skipped_before = len(state["skipped_features"])
-    stash = keep_leftovers(context.project, state)
-    state = write_after_stash(context.project, stash, lambda: context.store.update(end_attempt))
+    state, snapshot = attempt_leftovers.close_attempt(context.store, state, end_attempt)
+    place = attempt_leftovers.describe(snapshot, context.project.root)
     message = f"Feature {batch_state.feature_position(state, index)} "
     if state.get("attempt_of") and not is_permanent:
-        message += f"failed in attempt {active['attempt']}. {GIVE_UP_HINT}{describe_stash(stash)}"
+        message += f"failed in attempt {active['attempt']}. {GIVE_UP_HINT}{place}"
     elif batch_state.feature_status(state, index) == "failed":
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
-        message += describe_stash(stash) + issue_sync.publish_after_outcome(context.store, state, index)
+        message += place + issue_sync.publish_after_outcome(context.store, state, index)
         message += describe_ticks(context.project, state)
     else:
         attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
-        message += f"is to be tried again ({attempts} used). {GIVE_UP_HINT}{describe_stash(stash)}"
+        message += f"is to be tried again ({attempts} used). {GIVE_UP_HINT}{place}"
     return CommandResult(message, _describe_what_follows(state, mode, context))
 
 
@@ -200,54 +201,6 @@ def decide(context: CommandContext, question: str, answer: str) -> CommandResult
     question, answer = question[:MAX_TEXT_CHARS], answer[:MAX_TEXT_CHARS]
     context.store.update(lambda current: transitions.decide(current, timestamps.now(), question, answer))
     return CommandResult("Recorded; `batchctl log` shows it. Go on.")
-
-
-def keep_leftovers(project: Project, state: State) -> Optional[str]:
-    """Keep the uncommitted work of the open feature, and return where; None when there was nothing.
-
-    It goes into a stash, whose name is returned. In a worktree of a run, which shares its stashes with the user, a
-    snapshot keeps it, whose ref is returned, and the tree stays as it is.
-    """
-    if project.git_dir is None or not state["active"]:
-        return None
-    active, attempt_of = state["active"], state.get("attempt_of")
-    if attempt_of:
-        from ..git import snapshots
-
-        ref = snapshots.get_ref(attempt_of["batch_id"], f"{attempt_of['feature_number']}.{active['attempt']}")
-        return snapshots.keep_worktree(project.root, ref)
-    name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
-    return (
-        name if git_client.stash_changes(project.root, name, evidence.list_expected_untracked(project, state)) else None
-    )
-
-
-def write_after_stash(project: Project, stash: Optional[str], write: Callable[[], T]) -> T:
-    """Return `write()`, which records what `keep_leftovers` returned. When it fails, put the work back where it was, or
-    say where it is.
-    """
-    try:
-        return write()
-    except BatchError as error:
-        if stash and not _restore_stash(project.root, stash):
-            error.mention_change(describe_stash(stash).strip())
-        raise
-
-
-def _restore_stash(root: str, name: str) -> bool:
-    """Apply and drop the stash of this name, and return whether the working tree has its files again."""
-    if name.startswith("refs/"):
-        return True  # a snapshot has changed nothing
-    if os.path.exists(f"{git_client.get_top(root)}/.gitmodules"):  # stashes in submodules would stay
-        return False
-    listed = git_client.run_git(root, "stash", "list", "--format=%gd", "--fixed-strings", f"--grep={name}", "-1")
-    stash = listed.stdout.strip()
-    return bool(stash) and git_client.run_git(root, "stash", "pop", "--quiet", stash, check=False).returncode == 0
-
-
-def describe_stash(name: Optional[str]) -> str:
-    """Return a sentence, after a blank, that says where uncommitted work is; empty for None."""
-    return f" Its uncommitted work is in {prompts.describe_leftovers_place(name)}." if name else ""
 
 
 def describe_ticks(project: Project, state: State) -> str:

@@ -275,9 +275,8 @@ def _attempt_lines(state: State, index: int) -> List[str]:
 
 
 def describe_leftovers_place(name: str) -> str:
-    """Return where uncommitted work was kept, by the `stash` of its attempt: a stash, or a ref of a run."""
-    is_ref = name.startswith("refs/")
-    return f"`{name}`: `git checkout {name} -- .` brings it back" if is_ref else f"the git stash `{name}`"
+    """Return where uncommitted work was kept and what brings it back, by the ref of its snapshot."""
+    return f"`{name}`: `git cherry-pick -n -m 1 {name}` brings it back"
 
 
 def _applied_work_lines(attempt: State) -> List[str]:

@@ -58,10 +58,13 @@ def require_active(state: State) -> int:
     return index
 
 
-def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
+def start(
+    state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None, uncommitted: Sequence[str] = ()
+) -> State:
     """Open the next runnable feature at `base_commit` on `branch` (None: detached HEAD, or no git).
 
-    An open feature stays as it is, for the next worker. Raise RefusedError if no feature can run.
+    `uncommitted` are the paths that are modified or untracked now. An open feature stays as it is, for the next worker.
+    Raise RefusedError if no feature can run.
     """
     require_in_progress(state)
     if state["active"]:
@@ -80,6 +83,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         "branch": branch,
         "started_at": now,
         "interruptions": 0,
+        **({"uncommitted": list(uncommitted)} if uncommitted else {}),
     }
     return batch_state.with_derived_fields(with_start_time({**state, "active": active}, index, now))
 
@@ -240,7 +244,7 @@ def record_interruption(state: State, now: str, words: str, *, counted: bool) ->
 
 
 def record_stash(state: State, index: int, stash: str) -> State:
-    """Record the stash that has the leftovers of feature `index`'s last attempt."""
+    """Record the snapshot that has the leftovers of feature `index`'s last attempt."""
     *before, last = state["attempts"][key(index)]
     return {**state, "attempts": {**state["attempts"], key(index): [*before, {**last, "stash": stash}]}}
 

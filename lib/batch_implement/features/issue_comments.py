@@ -81,9 +81,7 @@ def _failed_parts(state: State, index: int) -> List[str]:
     attempts = state.get("attempts", {}).get(batch_state.key(index), ())
     stash = attempts[-1].get("stash") if attempts else None
     if stash:
-        where = (
-            "at this ref (`git checkout REF -- .`)" if stash.startswith("refs/") else "in the git stash of this name"
-        )
+        where = "in this snapshot (`git cherry-pick -n -m 1 REF` brings it back)"
         parts += [f"What it left uncommitted is {where}, in the clone it worked in:", _code_block(stash)]
     return parts
 

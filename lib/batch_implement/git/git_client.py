@@ -1,4 +1,4 @@
-"""Run git in the project, and stash what a failed feature left behind.
+"""Run git in the project.
 
 Every call is a list of arguments, never a shell command. All functions take the project's root, and raise StateError
 with git's own message. Commits since a base, rewritten ones included, are in `commit_attribution`.
@@ -145,11 +145,12 @@ def compare_branch_with_head(root: str, branch: str) -> str:
 
 def operation_in_progress(root: str) -> Optional[tuple[str, str]]:
     """Return the name of a git operation that is in progress and how to end it, or None. Does not run git."""
-    operation = _find_operation(root)
+    operation = find_operation(root)
     return operation[1:3] if operation else None
 
 
-def _find_operation(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
+def find_operation(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
+    """Return the row of _OPERATIONS for the git operation that is in progress, or None. Does not run git."""
     git_dir = project_paths.find_git_dir(root)
     return next((row for row in _OPERATIONS if git_dir and os.path.exists(f"{git_dir}/{row[0]}")), None)
 
@@ -169,6 +170,24 @@ def list_changes(root: str) -> tuple[List[str], List[str]]:
 def list_changed_submodules(root: str) -> List[str]:
     """Return the submodules with uncommitted content, which no commit in the root can include."""
     return [paths[0] for _, submodule, paths in _iter_status(root) if "M" in submodule or "U" in submodule]
+
+
+def list_submodules(root: str) -> List[str]:
+    """Return the folders of the submodules that are checked out, as absolute paths."""
+    top = get_top(root)
+    entries = run_git(top, "ls-files", "--stage", "-z").stdout.split("\0")
+    links = [f"{top}/{entry.partition(chr(9))[2]}" for entry in entries if entry.startswith("160000 ")]
+    return [path for path in links if os.path.lexists(f"{path}/.git")]
+
+
+def has_ref(root: str, ref: str) -> bool:
+    """Return whether the repository has this ref."""
+    return run_git(root, "show-ref", "--verify", "--quiet", ref, check=False).returncode == 0
+
+
+def list_moved_submodules(root: str) -> List[str]:
+    """Return the submodules at another commit than the one that is staged."""
+    return [paths[0] for _, submodule, paths in _iter_status(root) if "C" in submodule]
 
 
 def list_ignored_paths(root: str) -> List[str]:
@@ -233,57 +252,6 @@ def _iter_parents(path: str) -> Iterator[str]:
 def _as_stored(path: str) -> str:
     """Return a path as the state has it: bytes that are not UTF-8 are question marks there."""
     return path if path.isascii() else path.encode("utf-8", "replace").decode()
-
-
-def stash_changes(root: str, name: str, known: Iterable[str]) -> bool:
-    """Stash all uncommitted changes as `name`, without untracked paths in `known`. Return whether there were any.
-
-    Changes inside a submodule get a stash there, and the submodule returns to its commit. An operation in progress is
-    ended. A nested repository stays as it is.
-    """
-    known = list(known)
-    has_stashed = _stash_working_tree(root, name, known)
-    operation = _find_operation(root)
-    if operation:
-        run_git(root, *operation[3])
-        has_stashed = _stash_working_tree(root, name, known) or has_stashed  # `rebase --abort` may pop an autostash
-    return has_stashed
-
-
-def _stash_working_tree(root: str, name: str, known: List[str]) -> bool:
-    top = get_top(root)
-    has_stashed = any([stash_changes(f"{top}/{path}", name, ()) for path in list_changed_submodules(root)])
-    tracked, untracked = list_changes(root)
-    known_but_staged = [path for path in tracked if path not in _exclude_known(root, [path], known)]
-    if known_but_staged:
-        _run_git_on_paths(root, known_but_staged, "reset", "--quiet")
-        tracked, untracked = list_changes(root)
-    new = [path for path in _exclude_known(root, untracked, known) if not os.path.lexists(f"{top}/{path}.git")]
-    if not tracked + new:
-        return has_stashed
-    if get_head(root) is None:
-        raise StateError(
-            f"The changes cannot be stashed before the first commit in {root}. Commit something, or move them away: "
-            f"{format_paths(tracked + new)}",
-            "not-a-repository",
-        )
-    all_but_state = ("--", ":/", f":(top,exclude){_STATE_PATH}*")  # the state may be tracked
-    # `git stash` refuses conflicts, `git add -N` and deleted paths unless they are staged.
-    run_git(root, "add", "--update", *all_but_state)
-    if new:
-        _run_git_on_paths(root, new, "add")
-    run_git(root, "stash", "push", "--quiet", "--message", name, *all_but_state)
-    run_git(root, "reset", "--quiet")  # else a merge in progress would make the next commit a merge
-    moved = [paths[0] for _, submodule, paths in _iter_status(root) if "C" in submodule]
-    if moved:  # the stash records their commits, but does not move them back
-        update = ("submodule", "--quiet", "update", "--no-fetch", "--checkout")
-        run_git(root, *update, "--", *(f"{top}/{path}" for path in moved), literal_paths=True)
-    return True
-
-
-def _run_git_on_paths(root: str, paths: List[str], *arguments: str) -> None:
-    from_stdin = ("--pathspec-from-file=-", "--pathspec-file-nul")
-    run_git(root, *arguments, *from_stdin, input="\0".join(paths), literal_paths=True)
 
 
 def exclude_state_file(root: str) -> None:

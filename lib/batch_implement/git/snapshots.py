@@ -5,9 +5,9 @@
 
 A snapshot is one commit. Its tree has all files: tracked, untracked, and ignored ones outside of folders that programs
 fill (see `artefacts`). Its first parent is HEAD, others are what only the index or a reflog has, an autostash included.
-`git checkout REF -- .` brings the files back, `git log REF` shows the commits. What is in submodules and nested
+`git cherry-pick -n -m 1 REF` brings the files back, `git log REF` shows the commits. What is in submodules and nested
 repositories comes into the repository of the worktree, with a ref of its own beside. Working tree, index, branches and
-stashes stay as they are.
+stashes stay as they are. `leftovers` makes snapshots of the user's tree.
 
 StateError says which paths cannot be kept: then whatever was to go has to stay.
 """
@@ -56,7 +56,7 @@ def keep_worktree(folder: str, ref: str) -> Optional[str]:
     Return the ref, `ref` or with a number behind it when that is taken; None when nothing is unique.
     """
     commit = _take_snapshot(folder, folder, ref, ("--glob=refs/*",))
-    return _create_ref(folder, ref, commit) if commit else None
+    return create_ref(folder, ref, commit) if commit else None
 
 
 def keep_branch(repository: str, branch: str, ref: str) -> Optional[str]:
@@ -72,9 +72,9 @@ def keep_branch(repository: str, branch: str, ref: str) -> Optional[str]:
     if not tips:
         return None
     if tips == [tip]:
-        return _create_ref(repository, ref, tip)
+        return create_ref(repository, ref, tip)
     tree = str(git_client.get_tree(repository, tip))
-    return _create_ref(repository, ref, _write_snapshot(repository, tree, [tip, *tips], f"branch {branch}"))
+    return create_ref(repository, ref, write_snapshot(repository, tree, [tip, *tips], f"branch {branch}"))
 
 
 def _take_snapshot(root: str, repository: str, ref: str, known: Sequence[str]) -> Optional[str]:
@@ -95,12 +95,12 @@ def _take_snapshot(root: str, repository: str, ref: str, known: Sequence[str]) -
         commit = _take_snapshot(os.path.join(root, path), repository, f"{ref}-in-{number}", ("--remotes",))
         if commit:
             _fetch_inner(repository, os.path.join(root, path), f"{ref}-in-{number}", commit)
-    staged = _write_index_commit(root, head, tree)
+    staged = write_index_commit(root, head, tree)
     head_tree = git_client.get_tree(root, head)
     if not tips and not staged and (tree == head_tree or (head is None and _is_empty_tree(root, tree))):
         return None
-    parents = [*([head] if head else []), *tips, *([staged] if staged else [])]
-    return _write_snapshot(root, tree, parents, root)
+    parents = [head or write_empty_commit(root), *tips, *([staged] if staged else [])]
+    return write_snapshot(root, tree, parents, root)
 
 
 def _write_tree(root: str, git_dir: str, head: Optional[str]) -> Tuple[str, List[str]]:
@@ -126,7 +126,7 @@ def _write_tree(root: str, git_dir: str, head: Optional[str]) -> Tuple[str, List
             run_git(*quiet, "add", "--force", *from_stdin, input="\0".join(ignored), literal_paths=True)
         left = run_git("ls-files", "-z", "--others", "--exclude-standard").stdout.split("\0")
         left += run_git(*quiet, "diff-files", "-z", "--name-only", "--ignore-submodules=all").stdout.split("\0")
-        lost = sorted(path for path in set(left) if path and not path.startswith(_STATE) and _is_content(top, path))
+        lost = sorted(path for path in set(left) if path and not path.startswith(_STATE) and is_content(top, path))
         if lost:
             raise StateError(
                 f"These files in {top} cannot be kept, so nothing was removed: {git_client.format_paths(lost)}. "
@@ -139,7 +139,7 @@ def _write_tree(root: str, git_dir: str, head: Optional[str]) -> Tuple[str, List
     return tree, [path for path in links if os.path.lexists(os.path.join(top, path, ".git"))]
 
 
-def _is_content(top: str, path: str) -> bool:
+def is_content(top: str, path: str) -> bool:
     """Return whether there is something at this path that a snapshot should have: no device, socket or FIFO."""
     try:
         mode = os.lstat(os.path.join(top, path)).st_mode
@@ -170,7 +170,7 @@ def _walk_files(top: str, path: str) -> Iterator[str]:
         return
     place = os.path.join(top, path)
     if not os.path.isdir(place) or os.path.islink(place.rstrip("/")):
-        if _is_content(top, path):
+        if is_content(top, path):
             yield path
         return
     for folder, folders, files in os.walk(place):
@@ -184,17 +184,38 @@ def _walk_files(top: str, path: str) -> Iterator[str]:
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in [*files, *links]:
             file = os.path.relpath(os.path.join(folder, name), top)
-            if not name.endswith(artefacts.ENDINGS) and not file.startswith(_STATE) and _is_content(top, file):
+            if not name.endswith(artefacts.ENDINGS) and not file.startswith(_STATE) and is_content(top, file):
                 yield file
 
 
-def _write_index_commit(root: str, head: Optional[str], tree: str) -> Optional[str]:
+def write_empty_commit(root: str) -> str:
+    """Return a commit without files, as first parent before the first commit: so that the snapshot can be picked."""
+    return write_snapshot(root, _write_empty_tree(root), [], "nothing")
+
+
+def get_tree_or_empty(root: str, commit: Optional[str]) -> str:
+    """Return the tree of a commit, the empty tree for None."""
+    return git_client.get_tree(root, commit) or _write_empty_tree(root)
+
+
+def _write_empty_tree(root: str) -> str:
+    return git_client.run_git(root, "hash-object", "-t", "tree", "-w", "--stdin", input="").stdout.strip()
+
+
+def list_unique_in_operation(root: str, git_dir: str, head: Optional[str]) -> List[str]:
+    """Return the commits that only a git operation in progress has: its HEAD, what it picks, an autostash."""
+    names = [name for name in _PSEUDO_REFS if name != "ORIG_HEAD"]
+    candidates = [*([head] if head else []), *_read_pseudo_refs(root, git_dir, names)]
+    return _list_unique_tips(root, candidates, ("--glob=refs/*",))
+
+
+def write_index_commit(root: str, head: Optional[str], tree: str) -> Optional[str]:
     """Return a commit of what is staged; None when HEAD or the snapshot's tree has it, and for an unmerged index."""
     written = git_client.run_git(root, "write-tree", check=False)
     staged = written.stdout.strip()
     if written.returncode != 0 or staged in (tree, git_client.get_tree(root, head)) or _is_empty_tree(root, staged):
         return None
-    return _write_snapshot(root, staged, [head] if head else [], "index")
+    return write_snapshot(root, staged, [head] if head else [], "index")
 
 
 def _is_empty_tree(root: str, tree: str) -> bool:
@@ -206,15 +227,15 @@ def _read_reflog(root: str, ref: str) -> List[str]:
     return git_client.run_git(root, *words, check=False).stdout.split()
 
 
-def _read_pseudo_refs(root: str, git_dir: str) -> Iterator[str]:
+def _read_pseudo_refs(root: str, git_dir: str, names: Sequence[str] = _PSEUDO_REFS) -> Iterator[str]:
     """Yield the commits of operations in progress that exist."""
-    for name in _PSEUDO_REFS:
+    for name in names:
         try:
             with open(os.path.join(git_dir, name), encoding="ascii", errors="replace") as file:
-                names = file.read().split()
+                commits = file.read().split()
         except OSError:
             continue
-        for commit in names[:100]:
+        for commit in commits[:100]:
             if git_client.run_git(root, "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0:
                 yield commit
 
@@ -236,7 +257,8 @@ def _list_unique_tips(root: str, commits: Iterable[str], known: Sequence[str]) -
     return [commit for commit in parents if commit not in inner]
 
 
-def _write_snapshot(root: str, tree: str, parents: Sequence[str], title: str) -> str:
+def write_snapshot(root: str, tree: str, parents: Sequence[str], title: str) -> str:
+    """Write a commit of this tree and return it. `title` says of what it is a snapshot."""
     words = [word for parent in dict.fromkeys(parents) for word in ("-p", parent)]
     message = f"Snapshot of {title}\n\nKept by batch-implement before it was removed.\n"
     return git_client.run_git(
@@ -246,7 +268,7 @@ def _write_snapshot(root: str, tree: str, parents: Sequence[str], title: str) ->
 
 def _fetch_inner(repository: str, root: str, ref: str, commit: str) -> None:
     """Bring a snapshot of a nested repository into the repository of the worktree."""
-    inner_ref = _create_ref(root, ref, commit)
+    inner_ref = create_ref(root, ref, commit)
     free = _find_free_ref(repository, ref)
     git_client.run_git(
         repository, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
@@ -254,7 +276,14 @@ def _fetch_inner(repository: str, root: str, ref: str, commit: str) -> None:
     )  # fmt: skip
 
 
-def _create_ref(root: str, ref: str, commit: str) -> str:
+def find_newest(root: str, ref: str) -> Optional[str]:
+    """Return the last of the refs that `create_ref` made for `ref`; None without any."""
+    names = git_client.run_git(root, "for-each-ref", "--format=%(refname)", f"{ref}*").stdout.split()
+    numbers = {name: name[len(ref) + 1 :] or "1" for name in names if name[len(ref) :][:1] in ("", "-")}
+    return max((name for name in numbers if numbers[name].isdigit()), key=lambda name: int(numbers[name]), default=None)
+
+
+def create_ref(root: str, ref: str, commit: str) -> str:
     """Create a ref that nobody has yet for the commit, and return it: one that has the same already, if there is."""
     content = git_client.run_git(root, "log", "-1", "--format=%T %P", commit, "--").stdout.strip()
     listed = git_client.run_git(root, "for-each-ref", "--format=%(refname) %(tree) %(parent)", f"{ref}*").stdout

@@ -19,7 +19,7 @@ from .dispatch import REVIEWER, WORKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Callable, Dict, List, Optional
 
     from ..core.batch_state import State
     from .dispatch import HookEvent
@@ -274,12 +274,12 @@ def _handle_worker_end(event: HookEvent, notes: List[str]) -> tuple[List[str], s
 
     try:
         before = store.require()
-        state = store.update(event.if_still_owner(record))
+        if before["active"] and not record(before)["active"]:
+            state = _close_attempt(event, store, before, record)
+        else:
+            state = store.update(event.if_still_owner(record))
     except RefusedError as refusal:
         return [*notes, refusal.message], refusal.message
-    closed = before["active"] if not state["active"] else None
-    if closed and batch_state.feature_status(state, closed["feature_index"]) != "done":
-        _keep_leftovers(event, before)
     outcome = _describe_outcome(before, state)
     notes = [*notes, *store.notes, f"{outcome} {prompts.next_step(state)}".strip()]
     return notes, f"{outcome} {prompts.progress_summary(state)}.".strip()
@@ -306,18 +306,22 @@ def _record_worker_end(event: HookEvent, state: State, result: str) -> State:
     return transitions.record_interruption(state, now, result, counted=kind not in failure_classification.UNCOUNTED)
 
 
-def _keep_leftovers(event: HookEvent, before: State) -> None:
-    """Keep what an ended attempt left behind: it must not get into another feature's commit."""
-    from ..commands import feature_commands
+def _close_attempt(event: HookEvent, store: Store, before: State, record: Callable[[State], State]) -> State:
+    """Write `record`, which ends the attempt that is open in `before`. Keep what the attempt left uncommitted: it must
+    not get into another feature's commit.
+    """
+    from ..commands import attempt_leftovers
     from ..core import transitions
 
-    name = feature_commands.keep_leftovers(event.project, before)
-    if name:
-        index = before["active"]["feature_index"]
-        store = Store(event.project, trusted=False)
-        feature_commands.write_after_stash(
-            event.project, name, lambda: store.update(lambda state: transitions.record_stash(state, index, name))
-        )
+    index = before["active"]["feature_index"]
+
+    def close(current: State, snapshot: Optional[str]) -> State:
+        changed = event.if_still_owner(record)(current)
+        if not snapshot or changed["active"] or not current["active"]:
+            return changed
+        return transitions.record_stash(changed, index, snapshot)
+
+    return attempt_leftovers.close_attempt(store, before, close)[0]
 
 
 def _describe_outcome(before: State, state: State) -> str:

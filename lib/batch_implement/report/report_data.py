@@ -89,7 +89,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the work of a failed feature is: `what` is `stash`, `branch`, `worktree` or `logs`."""
+    """Where the work of a failed feature is: `what` is `snapshot`, `branch`, `worktree` or `logs`."""
 
     what: str
     name: str

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 MAX_COMMITS = 20  # of one feature
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
 SNAPSHOT = re.compile(r"refs/batch/[A-Za-z0-9._-]{1,120}/[0-9]{1,9}\.[0-9]{1,9}(-[0-9]{1,9})?", re.ASCII)
-STASH = re.compile(r"batch [A-Za-z0-9._-]{1,120} feature [0-9]{1,9} attempt [0-9]{1,9}", re.ASCII)
 
 
 def build_report(
@@ -269,7 +268,7 @@ def _failed_need(feature: Feature, blocked: List[int], archived: bool) -> Need:
     failure = feature.failures[-1] if feature.failures else None
     client = feature.clients[-1] if feature.clients else None
     places = {
-        "stash": failure and failure.stash,
+        "snapshot": failure and failure.stash,
         "branch": (failure and failure.branch) or (client and client.branch),
         "worktree": client and client.worktree,
         "logs": client and client.logs,
@@ -281,17 +280,13 @@ def _failed_need(feature: Feature, blocked: List[int], archived: bool) -> Need:
         what,
         feature.why or "",
         [Place(what, name) for what, name in places.items() if name],
-        [*commands, *_stash_command(failure.stash if failure else None)],
+        [*commands, *_snapshot_command(failure.stash if failure else None)],
     )
 
 
-def _stash_command(stash: Optional[str]) -> List[str]:
-    """Return the command that applies a stash by its name (its number changes with each new stash), or a snapshot."""
-    if stash and SNAPSHOT.fullmatch(stash):
-        return [f"git checkout {stash} -- ."]
-    if not stash or not STASH.fullmatch(stash):
-        return []
-    return [f"git stash apply \"$(git stash list --format=%gd --grep='{stash}$' -1)\""]
+def _snapshot_command(ref: Optional[str]) -> List[str]:
+    """Return the command that brings a snapshot back; none for anything that is not the ref of one."""
+    return [f"git cherry-pick -n -m 1 {ref}"] if ref and SNAPSHOT.fullmatch(ref) else []
 
 
 def _blocked_numbers(state: State) -> Dict[int, List[int]]:

@@ -17,11 +17,11 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
-from ..commands import feature_commands, verify_command
+from ..commands import attempt_leftovers, feature_commands, verify_command
 from ..core import batch_policy, batch_state, failure_classification, lease, transitions
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
@@ -257,19 +257,14 @@ def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
 
 def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: bool = False) -> State:
     """Record the failure in the worktree's batch and return its state; keep what is uncommitted."""
-    stash = feature_commands.keep_leftovers(store.project, store.require())
     message = message[: feature_commands.MAX_TEXT_CHARS]
-    return feature_commands.write_after_stash(
-        store.project,
-        stash,
-        lambda: store.update(
-            lambda state: (
-                transitions.fail(state, timestamps.now(), message, failure_class, permanent=permanent, stash=stash)
-                if state["active"]
-                else state
-            )
-        ),
-    )
+
+    def fail(current: State, snapshot: Optional[str]) -> State:
+        if not current["active"]:
+            return current
+        return transitions.fail(current, timestamps.now(), message, failure_class, permanent=permanent, stash=snapshot)
+
+    return attempt_leftovers.close_attempt(store, store.require(), fail)[0]
 
 
 # -- the result ---------------------------------------------------------------------------------------------------

@@ -294,19 +294,19 @@ def test_starting_twice_shows_the_same_feature_and_changes_nothing(running, type
     assert state_on_disk(running)["revision"] == revision
 
 
-def test_leftovers_of_a_failed_attempt_are_in_a_named_stash(running, typed):
+def test_leftovers_of_a_failed_attempt_are_in_a_snapshot(running, typed):
     (running / "mine.txt").write_text("kept")
     typed("start")
     (running / "left.txt").write_text("x")
     out = typed("fail", "--reason", "no")[1]
-    name = f"batch {state_on_disk(running)['batch_id']} feature 1 attempt 1"
-    assert f"in the git stash `{name}`" in out
-    assert name in git(running, "stash", "list")
+    ref = f"refs/batch/{state_on_disk(running)['batch_id']}/1.1"
+    assert f"Its uncommitted work is in `{ref}`: `git cherry-pick -n -m 1 {ref}` brings it back." in out
+    assert git(running, "show", f"{ref}:left.txt") == "x" and git(running, "stash", "list") == ""
     assert not (running / "left.txt").exists()
     for _ in range(2):  # the other features come first
         typed("start")
         typed("fail", "--reason", "no", "--permanent")
-    assert f"Its uncommitted work is in the git stash `{name}`." in typed("start")[1]
+    assert f"Its uncommitted work is in `{ref}`: `git cherry-pick" in typed("start")[1]
 
 
 def test_the_commands_of_the_user_do_what_they_say(running, typed):

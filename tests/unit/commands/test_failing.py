@@ -103,27 +103,20 @@ def test_what_is_said_names_the_number_of_features_that_it_blocks(store, fail):
     assert "given up on; 2 features that need it are skipped" in fail.answer
 
 
-@pytest.mark.parametrize("is_in_the_way", [False, True])
-def test_when_a_failure_cannot_be_written_the_work_is_put_back_or_its_stash_is_named(
-    store, repository, monkeypatch, is_in_the_way
-):
+def test_when_a_failure_cannot_be_written_the_work_is_where_it_was(store, repository, monkeypatch):
     git_client.exclude_state_file(str(repository))
     store.create(new_batch(1))
     feature_commands.start(CommandContext(store.project, PERSON))
     (repository / "work.txt").write_text("half done", encoding="utf-8")
 
     def full(*_):
-        if is_in_the_way:
-            (repository / "work.txt").write_text("another", encoding="utf-8")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(atomic_files, "write_all", full)
-    with pytest.raises(StateError) as caught:
+    git(repository, "add", "work.txt")
+    before = git(repository, "status", "--porcelain")
+    with pytest.raises(StateError):
         feature_commands.fail(CommandContext(store.project, PERSON), "no luck")
-    name = "batch batch-1 feature 1 attempt 1"
-    if is_in_the_way:
-        assert name in git(repository, "stash", "list")
-        assert caught.value.message.endswith(f"try again. Its uncommitted work is in the git stash `{name}`.")
-    else:
-        assert (repository / "work.txt").read_text(encoding="utf-8") == "half done"
-        assert git(repository, "stash", "list") == "" and "stash" not in caught.value.message
+    assert (repository / "work.txt").read_text(encoding="utf-8") == "half done"
+    assert git(repository, "status", "--porcelain") == before == "A  work.txt"
+    assert git(repository, "stash", "list") == ""

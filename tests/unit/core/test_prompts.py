@@ -233,7 +233,7 @@ def test_what_done_asks_for_is_said(policy, said):
 
 
 def test_a_brief_has_the_whole_feature_its_attempts_and_the_existing_work():
-    state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", stash="batch b feature 1 attempt 1")
+    state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", stash="refs/batch/b/1.1")
     state = then(started(state), transitions.record_interruption, NOW, "bye", counted=False)
     state = {**state, "details": {"0": {"description": "more\nabout it"}}}
     text = prompts.worker_brief(state, "2 commits of this feature are there.")
@@ -241,7 +241,7 @@ def test_a_brief_has_the_whole_feature_its_attempts_and_the_existing_work():
     assert "> " + "x" * 9000 in text
     assert "> more\n> about it" in text
     assert "Attempt 1 failed:\n> no\n> network\n" in text
-    assert "in the git stash `batch b feature 1 attempt 1`" in text
+    assert "is in `refs/batch/b/1.1`: `git cherry-pick" in text
     assert "1 worker exited without reporting done or failed" in text
     assert "2 commits of this feature are there." in text
     assert "Nobody can answer questions" in text

@@ -69,14 +69,14 @@ def test_what_needed_no_change_or_was_only_asserted_is_told_so():
     assert "Commits" not in issue_comments.format_outcome(state, 0)
 
 
-def test_a_failed_feature_is_told_with_its_attempts_its_error_and_its_stash():
+def test_a_failed_feature_is_told_with_its_attempts_its_error_and_its_snapshot():
     state = failed(of_issues(new_batch(1, max_retries=1), [72]))
     state = failed(state, "it broke\nagain")
-    state = then(state, transitions.record_stash, 0, "batch batch-1 feature 1 attempt 2")
+    state = then(state, transitions.record_stash, 0, "refs/batch/batch-1/1.2")
     text = issue_comments.format_outcome(state, 0)
     assert "**Failed** by batch-implement" in text
     assert "Given up after 2 attempts. The last one said:\n\n```text\nit broke\nagain\n```" in text
-    assert "```text\nbatch batch-1 feature 1 attempt 2\n```" in text
+    assert "```text\nrefs/batch/batch-1/1.2\n```" in text
     assert text.endswith("<!-- batch-implement batch-1 0 failed -->\n")
     assert "after 1 attempt." in issue_comments.format_outcome(given_up(of_issues(new_batch(1), [72])), 0)
 

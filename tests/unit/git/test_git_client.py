@@ -1,4 +1,4 @@
-"""The few questions asked of git, and the stash for leftovers, with a real git."""
+"""The few questions asked of git, with a real git."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.core.errors import StateError
-from batch_implement.git import git_client
+from batch_implement.git import git_client, leftovers
 from batches import commit, git
 
 ODD_NAMES = [
@@ -28,10 +28,6 @@ def bare_start(tmp_path):
     """A repository before its first commit."""
     git(tmp_path, "init", "-q")
     return str(tmp_path)
-
-
-def stashes(root):
-    return [line.partition(": ")[2].partition(": ")[2] for line in git(root, "stash", "list").splitlines()]
 
 
 # -- questions ---------------------------------------------------------------------------------------------------------
@@ -289,84 +285,6 @@ def test_a_folder_whose_name_is_no_text_is_taken_apart_too(root):
     assert git_client.list_uncommitted_paths(root, ["?/known.txt"]) == [f"{real}/fresh.txt"]
 
 
-# -- the stash ---------------------------------------------------------------------------------------------------------
-
-
-def test_leftovers_of_every_kind_go_into_a_stash_of_that_name_and_come_back(root):
-    commit(root, changed="1", gone="1", removed="1", old="a longer text, so that git sees a rename")
-    write(root, "changed.txt", "2")
-    os.unlink(f"{root}/gone.txt")
-    git(root, "rm", "-q", "removed.txt")
-    git(root, "mv", "old.txt", "new.txt")
-    write(root, "added.txt")
-    git(root, "add", "added.txt")
-    write(root, "folder/untracked.txt")
-    before = sorted(path.name for path in Path(root).iterdir())
-    assert git_client.stash_changes(root, "batch b feature 1 attempt 1", [])
-    assert git_client.list_changes(root) == ([], [])
-    assert stashes(root) == ["batch b feature 1 attempt 1"]
-    assert Path(root, "gone.txt").exists()
-    git(root, "stash", "pop", "-q")
-    assert sorted(path.name for path in Path(root).iterdir()) == before
-    assert Path(root, "changed.txt").read_text() == "2"
-
-
-def test_what_was_there_at_the_start_stays(root):
-    write(root, "known.txt")
-    write(root, "mine/a.txt")
-    known = git_client.list_changes(root)[1]
-    write(root, "fresh.txt")
-    assert git_client.stash_changes(root, "s", known)
-    assert git_client.list_changes(root)[1] == known
-    assert "fresh.txt" in git(root, "show", "--stat", "stash@{0}")
-
-
-def test_without_leftovers_there_is_no_stash(root):
-    write(root, "known.txt")
-    assert not git_client.stash_changes(root, "s", ["known.txt"])
-    assert stashes(root) == []
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_leftovers_with_odd_names_go_into_the_stash_alone(root, name):
-    write(root, "known.txt")
-    write(root, name)
-    assert git_client.stash_changes(root, "s", ["known.txt"])
-    assert git_client.list_changes(root) == ([], ["known.txt"])
-    git(root, "stash", "pop", "-q")
-    assert Path(root, name).read_text() == "x"
-
-
-def test_leftovers_in_a_conflict_go_into_the_stash_too(root):
-    commit(root, one="base\n")
-    git(root, "checkout", "-qb", "side")
-    commit(root, one="side\n")
-    git(root, "checkout", "-q", "main")
-    commit(root, one="main\n")
-    with pytest.raises(Exception, match="merge"):
-        git(root, "merge", "-q", "side")
-    assert git_client.stash_changes(root, "s", [])
-    assert git_client.list_changes(root) == ([], [])
-
-
-def test_the_state_file_never_goes_into_the_stash_even_when_it_is_tracked(root):
-    write(root, ".claude/batch_state.json", "committed once")
-    git(root, "add", "--force", ".claude/batch_state.json")
-    git(root, "commit", "-qm", "oh")
-    write(root, ".claude/batch_state.json", "in force")
-    write(root, "README.md", "changed")
-    assert git_client.stash_changes(root, "s", [])
-    assert Path(root, ".claude/batch_state.json").read_text() == "in force"
-    assert Path(root, "README.md").read_text() == "# scratch\n"
-
-
-def test_before_the_first_commit_there_is_no_stash_and_the_paths_are_named(bare_start):
-    for number in range(12):
-        write(bare_start, f"file {number:02}")
-    with pytest.raises(StateError, match=r"before the first commit .* file 00, .* and 2 more"):
-        git_client.stash_changes(bare_start, "s", [])
-
-
 # -- hiding the state --------------------------------------------------------------------------------------------------
 
 
@@ -458,7 +376,8 @@ def test_variables_that_point_git_elsewhere_are_not_followed(root, monkeypatch, 
 def test_variables_that_change_what_a_path_means_are_not_followed(root, monkeypatch):
     monkeypatch.setenv("GIT_LITERAL_PATHSPECS", "1")
     write(root, "README.md", "changed")
-    assert git_client.stash_changes(root, "s", [])
+    assert leftovers.keep(root, "refs/batch/b/1.1") == "refs/batch/b/1.1"
+    leftovers.take_out(root, "refs/batch/b/1.1")
     assert git_client.list_changes(root) == ([], [])
 
 

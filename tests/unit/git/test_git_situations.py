@@ -24,7 +24,7 @@ from batches import commit, git
 PERSON = Caller("", None, is_user=True)
 OTHER = ("-c", "user.name=Somebody Else", "-c", "user.email=else@example.invalid")
 LOCAL = ("-c", "protocol.file.allow=always")
-STASH = "feature 1 attempt 1"
+KEPT = "/1.1`: `git cherry-pick -n"
 
 
 class Place:
@@ -98,6 +98,14 @@ class Place:
     def clean(self):
         return git_client.list_changes(self.root) == ([], [])
 
+    def snapshot(self, number=1):
+        """The ref of what the first attempt at a feature left."""
+        refs = self.git("for-each-ref", "--format=%(refname)", "refs/batch").split()
+        return next(ref for ref in refs if ref.endswith(f"/{number}.1"))
+
+    def bring_back(self, number=1):
+        self.git("cherry-pick", "-n", "-m", "1", self.snapshot(number))
+
     def stashes(self):
         return self.git("stash", "list").splitlines()
 
@@ -128,11 +136,12 @@ def works(place):
     assert place.base == made
     place.write("left.txt")
     place.write("work.txt", "changed")
-    assert "feature 2 attempt 1" in place.fail()
+    assert "/2.1`" in place.fail()
     assert place.clean()
-    assert len(place.stashes()) == 1
-    place.git("stash", "pop", "-q")
+    assert place.stashes() == []
+    place.bring_back(2)
     assert Path(place.root, "left.txt").exists()
+    assert Path(place.root, "work.txt").read_text() == "changed"
     return base
 
 
@@ -224,14 +233,16 @@ def test_a_branch_without_any_commit_finds_the_first_one(tmp_path):
     assert (place.proof()["commits"], place.proof()["branch"]) == ([made], "main")
 
 
-def test_a_branch_without_any_commit_cannot_stash_and_says_so(tmp_path):
+def test_on_a_branch_without_any_commit_leftovers_are_kept_and_come_back(tmp_path):
     git(tmp_path, "init", "-q")
     place = Place(tmp_path).start()
     place.write("left.txt")
-    with pytest.raises(StateError, match=r"before the first commit .*: left\.txt"):
-        place.fail()
-    os.unlink(tmp_path / "left.txt")
-    assert "to be tried again" in place.fail()
+    place.write("staged.txt")
+    place.git("add", "staged.txt")
+    assert KEPT in place.fail()
+    assert place.clean()
+    place.bring_back()
+    assert Path(place.root, "left.txt").exists() and Path(place.root, "staged.txt").exists()
 
 
 def test_what_is_staged_before_the_first_commit_stops_create(tmp_path):
@@ -302,31 +313,44 @@ def test_untracked_files_in_a_submodule_are_left_over_too(outer, within):
     assert "Commit inside the submodule libs/in ner first" in outer.refusal()
 
 
-def test_leftovers_in_a_submodule_go_into_a_stash_there_and_it_goes_back(outer, within):
+def test_leftovers_in_a_submodule_are_kept_there_and_it_goes_back(outer, within):
     belongs = within.git("rev-parse", "HEAD")
     outer.start()
     moved = within.commit(two="2")
     within.write("one.txt", "changed")
     within.write("fresh.txt")
     outer.write("left.txt")
-    assert STASH in outer.fail()
+    assert "So it does in the submodules" in outer.fail()
     assert outer.clean()
     assert within.clean()
     assert within.git("rev-parse", "HEAD") == belongs
-    assert [STASH in line for line in (*outer.stashes(), *within.stashes())] == [True, True]
-    outer.git("stash", "pop", "-q", "--index")
+    assert outer.stashes() == within.stashes() == []
+    outer.bring_back()
+    assert Path(outer.root, "left.txt").exists()
     outer.git("submodule", "--quiet", "update", "--no-fetch")
     assert within.git("rev-parse", "HEAD") == moved
-    within.git("stash", "pop", "-q")
-    assert Path(within.root, "fresh.txt").exists()
+    within.bring_back()
+    assert Path(within.root, "fresh.txt").exists() and Path(within.root, "one.txt").read_text() == "changed"
 
 
-def test_a_submodule_that_is_only_dirty_goes_into_a_stash_there_alone(outer, within):
+def test_commits_in_a_submodule_that_no_branch_has_are_kept(outer, within):
+    belongs = within.git("rev-parse", "HEAD")
+    outer.start()
+    within.git("checkout", "-q", "--detach")
+    moved = within.commit(two="2")
+    assert KEPT in outer.fail()
+    assert within.git("rev-parse", "HEAD") == belongs
+    assert within.git("rev-parse", within.snapshot()) == moved
+    assert outer.git("rev-parse", f"{outer.snapshot()}:libs/in ner") == moved
+
+
+def test_of_a_submodule_that_is_only_dirty_the_files_are_kept_there(outer, within):
     outer.start()
     within.write("one.txt", "changed")
-    assert STASH in outer.fail()
+    assert KEPT in outer.fail()
     assert outer.clean()
-    assert (len(outer.stashes()), len(within.stashes())) == (0, 1)
+    within.bring_back()
+    assert Path(within.root, "one.txt").read_text() == "changed"
 
 
 def test_another_repository_inside_is_left_where_it_is(place):
@@ -334,7 +358,7 @@ def test_another_repository_inside_is_left_where_it_is(place):
     place.write("left.txt")
     git(place.root, "init", "-q", "clone")
     place.write("clone/file")
-    assert STASH in place.fail()
+    assert KEPT in place.fail()
     assert git_client.list_changes(place.root) == ([], ["clone/"])
     assert Path(place.root, "clone/file").exists()
 
@@ -349,7 +373,7 @@ def test_a_pre_commit_hook_that_rejects_leaves_what_is_uncommitted_to_be_told(pl
     place.git("add", "-A")
     fails(place, "commit", "-qm", "Work")
     assert "Not committed yet: work.txt" in place.refusal()
-    assert STASH in place.fail()
+    assert KEPT in place.fail()
     assert place.clean()
 
 
@@ -376,18 +400,18 @@ def test_hooks_that_print_a_lot_stop_nothing(place):
         place.hook(name, "head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2")
     place.write("left.txt")
     place.git("add", "-A")
-    assert STASH in place.fail()
+    assert KEPT in place.fail()
     assert place.clean()
     feature_commands.start(CommandContext(place.project, PERSON))
     place.commit(work="1")
     assert "is done" in place.done()
 
 
-def test_a_hook_that_rejects_the_stash_is_told_and_nothing_is_gone(place):
+def test_a_hook_that_rejects_the_snapshot_is_told_and_nothing_is_gone(place):
     place.start()
     place.hook("reference-transaction", "echo not today >&2; exit 1")
     place.write("left.txt")
-    with pytest.raises(StateError, match="`git stash push` failed"):
+    with pytest.raises(StateError, match="`git update-ref -m` failed"):
         place.fail()
     assert Path(place.root, "left.txt").exists()
     assert Store(place.project).read()["active"] is not None
@@ -660,7 +684,7 @@ def test_a_failed_feature_leaves_nothing_in_progress(forked, kind):
     _, _, words = UNDERWAY[kind]
     fails(forked, *words(forked))
     at = git_client.get_head(forked.root)
-    assert STASH in forked.fail()
+    assert KEPT in forked.fail()
     if "rebase" not in kind:
         assert git_client.get_head(forked.root) == at  # what it had committed stays
     assert git_client.operation_in_progress(forked.root) is None
@@ -688,7 +712,7 @@ def test_what_was_committed_on_the_way_stays_when_nothing_is_left_over(forked, w
     assert forked.clean()
     at = git_client.get_head(forked.root)
     assert at != forked.base
-    assert "stash" not in forked.fail()
+    assert "refs/batch" not in forked.fail()
     assert (git_client.operation_in_progress(forked.root), git_client.get_head(forked.root)) == (None, at)
 
 
@@ -707,19 +731,21 @@ def test_a_rebase_that_stopped_with_nothing_uncommitted_is_left_as_well(forked, 
     forked.git("rebase", "-q", "-i", "HEAD~1")
     assert forked.clean()
     assert "a rebase is in progress" in forked.refusal()
-    assert "stash" not in forked.fail()
+    assert "refs/batch" not in forked.fail()
     assert (git_client.operation_in_progress(forked.root), git_client.get_branch(forked.root)) == (None, "main")
 
 
-def test_what_a_rebase_had_stashed_by_itself_goes_into_the_stash_too(forked):
+def test_what_a_rebase_had_stashed_by_itself_is_kept_too(forked):
     forked.write("one.txt", "mine")
     forked.git("add", "-A")
     forked.git("commit", "-qm", "One")
     forked.write("one.txt", "uncommitted")
     fails(forked, "rebase", "--autostash", "side~1")
-    assert STASH in forked.fail()
+    assert KEPT in forked.fail()
     assert forked.clean()
-    assert any("uncommitted" in forked.git("stash", "show", "-p", f"stash@{{{at}}}") for at in range(2))
+    assert forked.stashes() == []
+    commits = forked.git("rev-list", "--parents", "-1", forked.snapshot()).split()
+    assert forked.git("grep", "-l", "uncommitted", *commits)
 
 
 def test_a_bisection_is_named_and_ended(place):
@@ -763,11 +789,11 @@ def test_files_that_git_was_told_to_overlook_are_gits_business(place):
         (b"\xff\xfe", r'"\377\376"'), ("a\u202eb".encode(), r'"a\342\200\256b"'),
     ],
 )  # fmt: skip
-def test_odd_names_are_told_as_git_writes_them_and_can_be_stashed(place, name, told):
+def test_odd_names_are_told_as_git_writes_them_and_can_be_kept(place, name, told):
     place.start()
     Path(place.root, os.fsdecode(name)).write_text("x")
     assert f"Not committed yet: {told}. What" in place.refusal()
-    assert STASH in place.fail()
+    assert KEPT in place.fail()
     assert place.clean()
 
 
@@ -782,7 +808,7 @@ def test_an_untracked_name_that_is_no_text_is_known_again_after_it_was_kept(plac
     assert "is done" in place.done()
     feature_commands.start(CommandContext(place.project, PERSON))
     place.write("left.txt")
-    assert "stash" in place.fail()
+    assert "/2.1`" in place.fail()
     assert Path(place.root, name).exists()
     assert Path(place.root, f"sub {name}/{name}").exists()
 

@@ -725,8 +725,8 @@ def test_a_worker_that_exits_without_reporting_costs_an_attempt_only_the_second_
     state = store.read()
     assert "without reporting done or failed. Feature 1 is pending now" in text
     assert state["retry_attempts"] == {"0": 1}
-    assert state["attempts"]["0"][0]["stash"] == "batch batch-1 feature 1 attempt 1"
-    assert "feature 1 attempt 1" in git(repository, "stash", "list")
+    assert state["attempts"]["0"][0]["stash"] == "refs/batch/batch-1/1.1"
+    assert git(repository, "stash", "list") == "" and not (repository / "left.txt").exists()
 
 
 def test_an_api_error_inside_a_worker_costs_no_attempt(hook, begin, store):

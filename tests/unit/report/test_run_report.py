@@ -76,7 +76,7 @@ def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_r
     assert need.numbers == [5, 6, 7]
     assert need.what == "Feature 5 failed after 2 attempts; 6, 7 need it"
     assert need.said == "There is still no due date in the file format."
-    assert [place.what for place in need.where] == ["stash", "branch", "worktree", "logs"]
+    assert [place.what for place in need.where] == ["snapshot", "branch", "worktree", "logs"]
     assert need.commands[0] == "batchctl retry 5"
 
 
@@ -87,22 +87,12 @@ def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
     assert need.what == "Feature 1 failed"
 
 
-def test_the_stash_command_brings_back_that_stash_and_no_other(repository):
-    name = "batch batch-1 feature 1 attempt 1"
-    for words in (name, name + "1", "something else"):
-        (repository / "README.md").write_text(words)
-        git(repository, "stash", "push", "-m", words)
-    (command,) = run_report._stash_command(name)
-    subprocess.run(["sh", "-c", command], cwd=repository, check=True, capture_output=True)
-    assert (repository / "README.md").read_text() == name
-
-
 def test_the_command_for_a_snapshot_brings_its_files_back(repository):
     (repository / "README.md").write_text("kept")
     git(repository, "commit", "-qam", "x")
     git(repository, "update-ref", "refs/batch/batch-1/2.1", "HEAD")
     git(repository, "reset", "-q", "--hard", "HEAD~1")
-    (command,) = run_report._stash_command("refs/batch/batch-1/2.1")
+    (command,) = run_report._snapshot_command("refs/batch/batch-1/2.1")
     subprocess.run(["sh", "-c", command], cwd=repository, check=True, capture_output=True)
     assert (repository / "README.md").read_text() == "kept"
 
@@ -115,12 +105,11 @@ def test_the_command_for_a_snapshot_brings_its_files_back(repository):
         "$(id)",
         "refs/batch/$(id)/1.1",
         "refs/heads/x",
-        "batch a feature 1 attempt 1'",
-        "batch a;b feature 1 attempt 1",
+        "batch a feature 1 attempt 1",
     ],
 )
-def test_a_stash_of_another_name_gets_no_command(name):
-    assert run_report._stash_command(name) == []
+def test_what_is_no_snapshot_gets_no_command(name):
+    assert run_report._snapshot_command(name) == []
 
 
 def test_the_commands_to_go_on_are_exact(repository):
