@@ -18,7 +18,7 @@ import shutil
 
 from ..base import process_identity, project_paths
 from ..core.errors import RefusedError
-from . import git_client, snapshots
+from . import git_client, snapshots, submodules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,9 +108,16 @@ def remove(repository: str, folder: str) -> Optional[str]:
     if _is_worktree_of(folder, repository) and not _is_incomplete(folder):
         end_processes(folder)
         _remove_stale_locks(folder, None)
+        keep_submodule_commits(repository, folder)
         ref = snapshots.keep_worktree(folder, _get_snapshot_ref(*folder.rstrip("/").split("/")[-2:]))
     remove_generated(repository, folder)
     return ref
+
+
+def keep_submodule_commits(repository: str, folder: str) -> None:
+    """Keep what is committed in the submodules of an attempt's worktree in the repository (see `submodules`)."""
+    ref = _get_snapshot_ref(*folder.rstrip("/").split("/")[-2:])
+    submodules.keep_commits(folder, os.path.join(get_common_dir(repository), "modules"), ref)
 
 
 def _get_snapshot_ref(batch_id: str, name: str) -> str:

@@ -93,6 +93,8 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
                     usage[name] += number
         verifier.raise_error()
         result = _decide_result(store, job, ended, stream, session_logs) if has_worked else _result_of_state(state, job)
+        if result["kind"] == COMPLETED:  # the merge queue verifies it, maybe on another base
+            worktrees.keep_submodule_commits(job.repository, job.worktree)
     except repository_cache.Unreachable as error:
         result = repository_cache.get_unreachable_verdict(error.message)
     except tree_setup.SetupStopped as error:

@@ -239,3 +239,47 @@ def test_build_caches_that_are_kept_stay_between_features(run_with, project_with
     verify = f"ls *.db 2> /dev/null; test -e cache/x && touch '{tmp_path}/cached'; mkdir -p cache; touch cache/x"
     state = run_with(WORK, 2, verify=verify, keep=["/cache/"]).drive()
     assert conditions(state) == ["done"] * 2 and (tmp_path / "cached").exists()
+
+
+# -- submodules --------------------------------------------------------------------------------------------------------
+
+FROM_FILES = "git -c protocol.file.allow=always"
+COMMIT_IN_SUBMODULE = (
+    f'{FROM_FILES} submodule --quiet update --init; n=$(basename "$PWD"); cd part; echo "$n" > value.txt; '
+    'git commit -qam "$n"; cd ..; git add part; git commit -qm "Work on $n"'
+)
+
+
+@pytest.mark.parametrize("before", ["checked out", "not checked out", "removed"])
+def test_a_commit_in_a_submodule_outlives_the_worktree_that_it_was_made_in(run_with, repository, tmp_path, before):
+    part = tmp_path / "part"
+    subprocess.run(["git", "init", "-q", part], check=True)
+    commit(part, value="old")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "part")
+    git(repository, "commit", "-qm", "Add a submodule")
+    if before != "checked out":
+        git(repository, "submodule", "--quiet", "deinit", "--force", "part")
+    if before == "removed":
+        subprocess.run(["rm", "-rf", repository / ".git" / "modules"], check=True)
+    worker = f'case "$PWD" in */1-*) {COMMIT_IN_SUBMODULE} ;; *) sleep 1; {WORK} ;; esac'
+    state = run_with(worker, 2, verify=f"test -e part/value.txt || {FROM_FILES} submodule --quiet update --init").drive(
+        jobs=2
+    )
+    assert conditions(state) == ["done", "done"], state["pause"]
+    assert not Path(state["run"]["worktrees"]).exists()
+    git(repository, "merge", "-q", "--ff-only", state["run"]["branch"])
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
+    assert (repository / "part" / "value.txt").read_text().startswith("1-")
+    refs = git(repository / "part", "for-each-ref", "--format=%(refname)", "refs/batch")
+    assert refs == "refs/batch/batch-1/1.1"
+
+
+def test_a_commit_in_a_submodule_of_a_failed_attempt_is_kept_too(run_with, repository, tmp_path):
+    part = tmp_path / "part"
+    subprocess.run(["git", "init", "-q", part], check=True)
+    commit(part, value="old")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "part")
+    git(repository, "commit", "-qm", "Add a submodule")
+    state = run_with(COMMIT_IN_SUBMODULE, verify="false", max_retries=1).drive()
+    assert conditions(state) == ["failed"]
+    assert git(repository / "part", "log", "-1", "--format=%s", "refs/batch/batch-1/1.1").startswith("1-")
