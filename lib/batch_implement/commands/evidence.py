@@ -216,11 +216,16 @@ def _refuse_uncommitted(project: Project, state: State) -> None:
     uncommitted = git_client.list_uncommitted_paths(project.root, list_expected_untracked(project, state))
     if not uncommitted:
         return
+    others = (
+        "leave a user's files where they are: list them in .git/info/exclude, or `git stash push -- FILE` changes of "
+        "theirs"
+    )
+    if state.get("attempt_of"):  # nobody else works there
+        others = "undo the rest"
     raise RefusedError(
         f"Not committed yet: {git_client.format_paths(uncommitted)}.{submodule_hint(project.root, uncommitted)} "
         "What is verified must be what is committed: commit what belongs to the feature, list what a program generates "
-        "in .gitignore, and leave a user's files where they are: list them in .git/info/exclude, or `git stash push -- "
-        "FILE` changes of theirs. Then `batchctl done` again.",
+        f"in .gitignore, and {others}. Then `batchctl done` again.",
         "not-committed",
     )
 

@@ -93,7 +93,7 @@ def mentions_batch(text: bytes) -> bool:
         return True
     if b"git" in text and (
         b"clean" in text
-        or (b"stash" in text and b"-a" in text)
+        or b"stash" in text
         or (b".git" in text and (b"rm " in text or b"mv " in text or b".git/*" in text))
         or b"implement.bi" in text
     ):

@@ -1,8 +1,11 @@
-"""Deny `batchctl done`, `fail` and `phase` in a shell command of an agent that is not the open feature's worker.
+"""Deny shell commands of a worker: reports on a feature that another has, and `git stash` in a run.
 
-The worker is the first agent of that type that uses one of them after `batchctl start`; another `start` frees the
-feature for the next worker. Features that the conversation itself does (`direct`) and clients of `batchctl run` have
-no worker: there the session counts alone, as in a terminal.
+`batchctl done`, `fail` and `phase` are for the open feature's worker: the first agent of that type that uses one of
+them after `batchctl start`; another `start` frees the feature for the next worker. Features that the conversation
+itself does (`direct`) and clients of `batchctl run` have no worker: there the session counts alone, as in a terminal.
+
+The worktrees of a run share one list of stashes with the user: a worker that pops takes what is another's, and what it
+leaves there nobody finds.
 """
 
 from __future__ import annotations
@@ -18,15 +21,29 @@ if TYPE_CHECKING:
 
     from .dispatch import HookEvent
 
+STASH_DENIAL = (
+    "`git stash` is denied in a run: all worktrees share one list of stashes, and the user's are in it. Commit on this "
+    "branch instead (`git add FILE`, `git commit`, later `git commit --amend`); `git show HEAD:FILE` prints a file as "
+    "it was committed."
+)
 REPORTING_COMMANDS = frozenset(("done", "fail", "phase"))
 
 
 def find_denial_reason(event: HookEvent, command: str) -> Optional[str]:
-    """Return why a shell command must not report on the open feature; None if it may or does not."""
-    if not event.owns_batch or event.sidecar is None or not event.sidecar.open:
+    """Return why a shell command must not report on the open feature, or not use stashes; None if it may or does
+    not.
+    """
+    if not event.owns_batch or event.sidecar is None:
         return None
     from .command_guard import command_policy
 
+    if "stash" in command and (Store(event.project, trusted=False).read() or {}).get("attempt_of"):
+        names = command_policy.ProtectedNames(frozenset(), cwd=event.cwd, denies_stash=True)
+        stashes = command_policy.check_command(command, names)
+        if stashes is not None and stashes.kind == "command":
+            return STASH_DENIAL
+    if not event.sidecar.open:
+        return None
     names = command_policy.ProtectedNames(user_commands=REPORTING_COMMANDS, cwd=event.cwd)
     refusal = command_policy.check_command(command, names)
     if refusal is None or refusal.kind != "command":

@@ -157,3 +157,31 @@ def test_a_worker_of_an_earlier_turn_is_not_waited_for(skill, begin):
 def test_clients_that_name_no_prompt_are_not_denied_a_worker(skill, begin):
     begin()
     assert [skill("t-1", ""), skill("t-2", "")] == ["allow", "allow"]
+
+
+@pytest.fixture
+def in_run(begin, store):
+    """The batch of an attempt in a run."""
+    begin("direct")
+    return store.update(lambda state: {**state, "attempt_of": {"batch_id": "b", "feature_number": 2}})
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["git stash", "git stash -u", "git stash push -m x -- f", "git stash pop", "git -C sub stash drop",
+     "git stash clear", "make test || git stash save x", "git stash apply", "sh -c 'git stash'"],
+)  # fmt: skip
+def test_stashes_are_denied_in_a_run_and_the_commit_instead_is_named(bash, in_run, command):
+    reason = bash(command)
+    assert reason is not None and "share one list of stashes" in reason and "git commit" in reason
+    assert reason == bash(command, **worker("a-1"))
+
+
+@pytest.mark.parametrize("command", ["git stash list", "git stash show -p", "git log -- stash.py", "git stash --help"])
+def test_commands_that_only_read_stashes_are_allowed_in_a_run(bash, in_run, command):
+    assert bash(command) is None
+
+
+def test_outside_of_a_run_stashes_are_the_owners(bash, begin):
+    begin()
+    assert bash("git stash") is None

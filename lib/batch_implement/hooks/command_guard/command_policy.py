@@ -37,7 +37,7 @@ from ..shell_parser import (
     strip_keywords,
 )
 from .protected_paths import WALK, ProtectedNames, resolve_from
-from .write_policies import KEEPS_CONTENT, POLICIES, find_writes
+from .write_policies import KEEPS_CONTENT, POLICIES, find_writes, is_stash_change
 
 __all__ = ["ProtectedNames", "Refusal", "check_command"]
 
@@ -156,6 +156,8 @@ class _CommandChecker(Shell):
         elif name == "git" and args[:1] == ["rev-parse"]:
             printed = {"--show-toplevel": ROOT, **dict.fromkeys(_GIT_FOLDERS, f"{ROOT}/.git")}
             out = printed.get(args[-1], f"{ROOT}/.git/{args[-1]}" if "--git-path" in args else ANY)
+        if name == "git" and self.names.denies_stash and is_stash_change(args):
+            raise Refusal("command", "git stash")
         for how, path, deep in find_writes(name, args):
             self.handle_write(how, path, deep)
         self.spend(len(out))

@@ -22,13 +22,14 @@ _GLOB = re.compile(r"\[[!^]?\]?[^]]*\]|\\.|.", re.S)
 class ProtectedNames:
     """The protected paths and commands of a project.
 
-    `batchctl` with one of `user_commands` is refused. `private` lists further path endings and absolute paths: one that
+    `batchctl` with one of `user_commands` is refused, and with `denies_stash` a `git stash` that is not only to read.
+    `private` lists further path endings and absolute paths: one that
     ends with a slash is a folder with everything in it, any other a temporary file, matched only when spelled out.
     `roots` are absolute spellings of the project's root, `cwd` is the absolute folder in which the command starts.
     Without `roots` any absolute path with the right ending matches; without `cwd` it is the root.
     """
 
-    __slots__ = ("cwd", "roots", "targets", "user_commands")
+    __slots__ = ("cwd", "denies_stash", "roots", "targets", "user_commands")
 
     def __init__(
         self,
@@ -39,8 +40,9 @@ class ProtectedNames:
         ),
         roots: tuple[str, ...] = (),
         cwd: str = "",
+        denies_stash: bool = False,
     ) -> None:  # fmt: skip
-        self.user_commands = user_commands
+        self.user_commands, self.denies_stash = user_commands, denies_stash
         self.roots = tuple(split_path(root) for root in roots)
         self.cwd = cwd
         # The parts of each protected path, whether it is a folder, and whether it is absolute.

@@ -89,6 +89,14 @@ def _stashed(args: list[str], valued: str) -> list[str]:
     return paths[1:] if paths[:1] == ["push"] and paths[1:] else ["."] * ignored_too
 
 
+def is_stash_change(args: list[str]) -> bool:
+    """Return whether `git` with these arguments changes the list of stashes, or what it is taken from."""
+    words = skip_git_options(args)
+    if words[:1] != ["stash"] or {"-h", "--help"} & set(words):
+        return False
+    return words[1:2] not in (["list"], ["show"], ["create"])
+
+
 KEEPS_CONTENT = frozenset(("touch", "chmod", "chown", "chgrp", "chattr", "dos2unix", "ln"))
 # Commands with what they write, the options that take the next word, the options and letters with which they write
 # nothing, and the letters with which they write everything in a folder (* always).
