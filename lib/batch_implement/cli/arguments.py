@@ -70,7 +70,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 _EXIT_STATUS = {
     "create": "With --dry-run it exits with 1 when something prevents the start.",
-    "run": "It exits with 0 when all features are completed, else with 1; with --dry-run, with 0 if it could start.",
+    "run": "It exits with 0 when all features are completed, with 5 when some of them took no change, else with 1; "
+    "with --dry-run, with 0 if it could start.",
     "validate": "It exits with 1 when one of them is not valid.",
     "doctor": "It exits with 1 on an error.",
     "done": "It exits with 1 when evidence is missing, and with 4 while the verify command runs: call it again.",

@@ -226,6 +226,11 @@ def feature_position(state: State, index: int) -> str:
     return f"{number} of {run_batch.get('total_features', max(number, state['total_features']))}"
 
 
+def count_unchanged(state: State) -> int:
+    """Return how many features were completed without a change (`done --no-change`)."""
+    return sum("no_change" in state["evidence"].get(key(index), {}) for index in state["completed_features"])
+
+
 def counts(state: State) -> Dict[str, int]:
     """Return the number of features that are `completed`, `failed`, `skipped`, `pending` and `active`, and `total`."""
     numbers = {name: len(state[f"{name}_features"]) for name in ("completed", "failed", "skipped")}

@@ -60,9 +60,16 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def progress_summary(state: State) -> str:
-    """Return the progress of the batch: `2 of 5 done, 1 failed, 0 skipped`."""
+    """Return the progress of the batch: `2 of 5 done (1 without a change), 1 failed, 0 skipped`."""
     number = batch_state.counts(state)
-    return f"{number['completed']} of {number['total']} done, {number['failed']} failed, {number['skipped']} skipped"
+    done = f"{number['completed']} of {number['total']} done{describe_unchanged(state)}"
+    return f"{done}, {number['failed']} failed, {number['skipped']} skipped"
+
+
+def describe_unchanged(state: State) -> str:
+    """Return ` (N without a change)`, after a blank; empty when each completed feature changed something."""
+    unchanged = batch_state.count_unchanged(state)
+    return f" ({unchanged:,} without a change)" if unchanged else ""
 
 
 def required_evidence(state: State) -> str:

@@ -61,7 +61,8 @@ def build_report(
         at=to_line(at),
         status=state["status"],
         verdict=_verdict(state, counts, archived),
-        headline=f"{counts['done']:,} of {prompts.pluralize(counts['total'], 'feature')} done",
+        headline=f"{counts['done']:,} of {prompts.pluralize(counts['total'], 'feature')} done"
+        + prompts.describe_unchanged(state),
         counts=counts,
         archived=archived,
         source=_describe_source(state),

@@ -357,7 +357,7 @@ class Driver:
             merge_queue.prepare_merge, root, folder, state["run"]["branch"], entry["evidence"]["commit"],
             verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log, stopped=self.stopped, slot=slot,
             setup=verify_command.get_setup(policy, (root, folder), slot, self.stopped),
-            delay_s=MERGE_DELAYS_S[self.merge_errors],
+            delay_s=MERGE_DELAYS_S[self.merge_errors], may_be_empty="no_change" in entry["evidence"],
         )  # fmt: skip
         self.merges[future] = index
 

@@ -58,12 +58,13 @@ def prepare_merge(
     slot: int = 0,
     setup: Optional[Setup] = None,
     delay_s: float = 0.0,
+    may_be_empty: bool = True,
 ) -> PreparedMerge:
     """Put `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
     The output of the command `verify`, if any, goes to the file `log`; `slot` is its `BATCH_SLOT`, and `setup` is what
-    prepares the worktree for it. Begins after `delay_s` seconds. Raises CannotMerge, and NotMerged once `stopped` is
-    set.
+    prepares the worktree for it. Begins after `delay_s` seconds. `may_be_empty`: the feature may change nothing on top
+    of the branch. Raises CannotMerge, and NotMerged once `stopped` is set.
     """
     if stopped.wait(delay_s):
         raise NotMerged("The run was stopped before a merge was tried again.", "run-stopped")
@@ -72,6 +73,12 @@ def prepare_merge(
         return PreparedMerge(head, commit, _commits_between(repository, head, commit), None)
     verify_tree.prepare(repository, folder, head)
     new = _put_onto_head(folder, head, commit)
+    if new == head and not may_be_empty:
+        raise CannotMerge(
+            f"Its commit {commit[:12]} changes nothing on top of what was merged meanwhile ({head[:12]}): that has its "
+            "work. If nothing is left to do, it ends with `batchctl done --no-change REASON`.",
+            "nothing-to-commit",
+        )
     commits = _commits_between(repository, head, new)
     if verify is None or not commits:
         return PreparedMerge(head, new, commits, None)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 EXIT_COMPLETED, EXIT_INCOMPLETE = 0, 1
+EXIT_UNCHANGED = 5  # all features are completed, some of them without a change
 
 
 def run(
@@ -267,6 +268,7 @@ def _describe_end(project: Project, state: State, reports: Mapping[str, str]) ->
     for step in run_report.build_report(state, timestamps.now()).commands:
         if not (is_merged and step.command.startswith("git ")):
             lines.append(f"{step.what}: {step.command}")
+    done_code = EXIT_UNCHANGED if batch_state.count_unchanged(state) else EXIT_COMPLETED
     is_done = not batch_state.is_live(state) and counts["done"] == counts["total"]
     return "\n".join(lines), {
         "batch_id": state["batch_id"],
@@ -275,5 +277,5 @@ def _describe_end(project: Project, state: State, reports: Mapping[str, str]) ->
         "ended_why": run_state["ended_why"],
         "branch": run_state["branch"],
         "reports": reports,
-        "exit_code": EXIT_COMPLETED if is_done else EXIT_INCOMPLETE,
+        "exit_code": done_code if is_done else EXIT_INCOMPLETE,
     }

@@ -38,7 +38,7 @@ def test_the_report_leaves_the_state_as_it_is_and_is_json():
 
 
 def test_it_says_how_the_batch_ended():
-    assert (DATA.headline, DATA.verdict) == ("17 of 20 features done", "ended, 3 not done")
+    assert (DATA.headline, DATA.verdict) == ("17 of 20 features done (1 without a change)", "ended, 3 not done")
     counts = {name: number for name, number in DATA.counts.items() if number}
     assert counts == {"total": 20, "done": 17, "failed": 1, "skipped": 2}
     assert DATA.ended_at == max(entry["ended_at"] for entry in RUN_STATE["timings"].values() if "ended_at" in entry)

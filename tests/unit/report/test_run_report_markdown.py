@@ -55,7 +55,7 @@ def render(state, now=NOW):
 
 def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
     lines = render(run_state()).splitlines()
-    assert lines[0] == "# 17 of 20 features done"
+    assert lines[0] == "# 17 of 20 features done (1 without a change)"
     headings = [line for line in lines if line.startswith("#")]
     assert headings[1:] == [
         f"## {words}" for words in ("Needs you", "Next steps", "Features", "Worth a look", "Waits", "This batch")

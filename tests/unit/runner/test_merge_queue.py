@@ -337,3 +337,13 @@ def test_the_record_of_a_merge_says_what_was_verified_where():
     assert merge_queue.records_of_merge(evidence, BRANCH, rebased._replace(verify=None))[0]["verify"] == {
         "log": "worker"
     }
+
+
+def test_work_that_another_feature_has_done_meanwhile_is_sent_back(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    merge_meanwhile(repository, one="1", two="2")
+    with pytest.raises(
+        merge_queue.CannotMerge, match=r"changes nothing on top of .* `batchctl done --no-change REASON`"
+    ):
+        queue(made, may_be_empty=False)
+    assert queue(made).commits == []

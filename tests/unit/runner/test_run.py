@@ -14,7 +14,7 @@ import pytest
 from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.store.store import Store
-from batches import BATCHCTL, conditions
+from batches import BATCHCTL, conditions, run_program
 from gh_stand_in import StandIn
 
 WORKER = """
@@ -121,6 +121,15 @@ def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(user)
     assert "2 of 2 features done" in report.read_text()
     assert user.has("f-1") and user.has("f-2")
     assert user.git("status", "--porcelain") == ""
+
+
+def test_a_run_with_a_feature_that_needed_no_change_says_so_and_ends_with_5(user):
+    steps = f'[ "$n" != 1 ] || {{ {BATCHCTL} done --no-change "it is there"; exit; }}; echo > two'
+    user.lists("feature 1", "feature 2", steps=steps)
+    status, out, _ = user.types("features.txt")
+    assert status == 5 and "2 of 2 done (1 without a change)" in out
+    report = run_program(BATCHCTL, "report", cwd=user.repository).stdout
+    assert report.startswith("# 2 of 2 features done (1 without a change)")
 
 
 def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(user):
