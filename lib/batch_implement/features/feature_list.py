@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FEATURES = 10_000
 MAX_LINES = 200_000
-MAX_FEATURE_CHARS = 10_000
+MAX_FEATURE_CHARS = MAX_SECTION_CHARS = 10_000
 LINES_SHOWN = 10
 
 IDENTIFIER = re.compile(r"(?=.{1,64}\Z)[0-9]*[A-Za-z._-][A-Za-z0-9._-]*")
@@ -292,6 +292,18 @@ def check_features(features: List[Feature], name: str) -> List[Feature]:
             name, features, index, f"the same feature as {earlier}.{also} Remove one, or say how they differ."
         )
     return features
+
+
+def check_section(section: str, name: str, line: int) -> str:
+    """Return the section of a feature. Raises FeatureListError if it is too long to be kept."""
+    if len(section) > MAX_SECTION_CHARS:
+        raise _line_error(
+            name,
+            line,
+            f"the headings and items above it have {len(section):,} characters; at most {MAX_SECTION_CHARS:,} can be "
+            "kept. Shorten them.",
+        )
+    return section
 
 
 def describe_lines(numbers: Sequence[int]) -> str:

@@ -75,7 +75,7 @@ MAGIC = (
 
 SHEBANG = re.compile(r"#!\s*/")
 HTML = re.compile(
-    r"\s*<(?:!doctype html|html|head|body|div|p|ul|ol|li|table|h[1-6]|script|style|span|br)\b", re.IGNORECASE
+    r"<(?:!doctype html|html|head|body|div|p|ul|ol|li|table|h[1-6]|script|style|span|br)\b", re.IGNORECASE
 )
 PATCH = re.compile(r"diff --git |@@ -\d+(?:,\d+)? \+\d+|Index: \S+$|\+\+\+ (?:b/|\S+\t)")
 LOG = re.compile(
@@ -85,24 +85,25 @@ LOG = re.compile(
 )
 JSON_BEGIN = re.compile(r"[\[{]\s*(?:[{\[\"]|$)")
 YAML_FIELD = re.compile(r"(?:features|defaults|tasks):\s*$|\s*-\s+(?:title|id|depends_on):\s")
-# Strong signs alone: a list of features has sentences about code, and now and then a line of it.
+# Strong signs alone: a list of features has sentences about code, and now and then a line of it. These expressions are
+# for stripped lines, and read one of any length in a time that grows with it: no two parts in a row match the same.
 CODE = re.compile(
-    r"\s*(?:def \w+\(|class \w+[\w\s,<>.()]*[:{]\s*$|#\s*include\s*[<\"]|from [\w.]+ import |"
+    r"(?:def \w+\(|class \w[\w\s,<>.()]*[:{]$|#\s*include\s*[<\"]|from [\w.]+ import\b|"
     r"import [\w.{},* ]+(?: from .+;?|;)$|"
-    r"(?:export |async |public |private |protected |static )+\w+.*[({]|function\b[^.]*\(.*\{?\s*$|func \w*\(|fn \w+|"
-    r"(?:const|let|var) \w+\s*[:=]|(?:if|for|while|switch|elif|else if)\b.*(?:\)\s*\{|:)\s*$|return\b.*[;)]\s*$|"
-    r"[}\])]+[;,)]*\s*$|.*[^\s:][;{]\s*$|.*=>\s*\{|<\?php|@\w+(?:\(.*\))?$|"
+    r"(?:export |async |public |private |protected |static )\w.*[({]|function\b[^.]*\(|func \w*\(|fn \w+|"
+    r"(?:const|let|var) \w+\s*[:=]|(?:if|for|while|switch|elif|else if)\b.*(?:\)\s*\{|:)$|return\b.*[;)]$|"
+    r"[}\])]+(?:[;,][;,)]*)?$|.*[^\s:][;{]$|.*=>\s*\{|<\?php|@\w+(?:\(.*\))?$|"
     r"\w+\s*(?:[-+*/|]?=|:=)\s*\S+|\w[\w.]*\(.*\);?$|"
     r"(?:SELECT|INSERT INTO|CREATE TABLE|UPDATE) .*|end$|fi$|done$|esac$|else:?$|try:?$)"
 )
 SURE_CODE = re.compile(
-    r"\s*(?:def \w+\(.*\).*:|class \w+.*[:{]\s*$|#\s*include\s*[<\"]|from [\w.]+ import |import [\w.]+(?:;|$| as )|"
+    r"(?:def \w+\([^)]*\).*:|class \w.*[:{]$|#\s*include\s*[<\"]|from [\w.]+ import\b|import [\w.]+(?:;|$| as )|"
     r"(?:export |async )*function \w*\(|(?:const|let|var) \w+\s*=|package [\w.]+;?$|using [\w.:]+;|<\?php|"
     r"(?:public|private) (?:class|static|void|interface)|fn \w+\(.*\)|func (?:\(.*\) )?\w+\(.*\)|"
     r"int main\(|: \S+(?: .*)? ;(?: \w+)?$|\((?:def\w*|let\*?|set[fq]|lambda|cond|when|unless|progn)[\s(])"
 )
 SHELL = re.compile(
-    r"\s*(?:\$ )?(?:sudo|svn|git|cd|npm|pip3?|docker|apt(?:-get)?|curl|wget|ssh|scp|chmod|mkdir|rm|cp|mv)\s.*(?: --?\w|://|/)"
+    r"(?:\$ )?(?:sudo|svn|git|cd|npm|pip3?|docker|apt(?:-get)?|curl|wget|ssh|scp|chmod|mkdir|rm|cp|mv)\s.*(?: --?\w|://|/)"
 )
 BRACE_ALONE = re.compile(r"(?:[{}]\s*;?|;)$")
 
@@ -146,23 +147,23 @@ def refuse_bytes(data: bytes, name: str) -> None:
 
 def refuse_content(texts: Sequence[str], name: str) -> None:
     """Raise FeatureListError if the lines of a text are those of source code, HTML, a log, a patch, or data."""
-    filled = [(number, text) for number, text in enumerate(texts[:2_000], start=1) if text.strip()]
+    filled = [(number, text, text.strip()) for number, text in enumerate(texts[:2_000], start=1) if text.strip()]
     if not filled:
         return
-    number, first = filled[0]
+    number, first, bare = filled[0]
     if SHEBANG.match(first):
         raise _refuse(name, "a script (it begins with `#!`)", line=number)
-    if re.match(r"\s*<\?xml|\s*<svg", first):
+    if bare.startswith(("<?xml", "<svg")):
         raise _refuse(name, "XML")
     if re.match(r"# Task ID: ", first):
         raise _refuse(name, "a file that Task Master wrote for one task", "Name its `tasks.json`: it has all tasks.")
     if re.match(r"-----BEGIN ", first):
         raise _refuse(name, "a key or a certificate")
-    if JSON_BEGIN.match(first) and re.search(r"[\]}]\s*$", filled[-1][1]) and '"' in "".join(t for _, t in filled[:5]):
+    if JSON_BEGIN.match(first) and filled[-1][2][-1] in "]}" and any('"' in text for _, text, _ in filled[:5]):
         raise _refuse(name, "JSON", "Name the file .json.")
-    if sum(bool(YAML_FIELD.match(text)) for _, text in filled) >= 2:
+    if sum(bool(YAML_FIELD.match(text)) for _, text, _ in filled) >= 2:
         raise _refuse(name, "YAML", "Name the file .yaml.")
-    table = _find_table([text for _, text in filled])
+    table = _find_table([text for _, text, _ in filled])
     if table:
         raise _refuse(
             name,
@@ -174,19 +175,20 @@ def refuse_content(texts: Sequence[str], name: str) -> None:
         "shell commands": (SHELL, 2, 0.5), "a log or a conversation": (LOG, 3, 0.3), "source code": (CODE, 3, 0.5),
     }  # fmt: skip
     for kind, (pattern, least, share) in counts.items():
-        lines = [(number, text) for number, text in filled if pattern.match(text)]
+        is_indented = pattern in (HTML, SHELL, CODE)
+        lines = [line for line in filled if pattern.match(line[2] if is_indented else line[1])]
         if len(lines) >= max(least, share * len(filled)):
             if kind == "source code" and not any(
-                SURE_CODE.match(text) or BRACE_ALONE.match(text.strip()) for _, text in lines
+                SURE_CODE.match(stripped) or BRACE_ALONE.match(stripped) for _, _, stripped in lines
             ):
                 continue
             raise _refuse(name, f"{kind} (line {lines[0][0]})")
-    if re.match(r"\s*<(?:!doctype|html)\b", first, re.IGNORECASE):
+    if re.match(r"<(?:!doctype|html)\b", bare, re.IGNORECASE):
         raise _refuse(name, "a web page")
-    sure = [number for number, text in filled if SURE_CODE.match(text)]
+    sure = [number for number, _, stripped in filled if SURE_CODE.match(stripped)]
     if len(sure) >= 2 and len(sure) * 4 >= len(filled):
         raise _refuse(name, f"source code (line {sure[0]})")
-    braces = [number for number, text in filled if BRACE_ALONE.match(text) and not text[0].isspace()]
+    braces = [number for number, text, _ in filled if BRACE_ALONE.match(text) and not text[0].isspace()]
     if braces:
         raise FeatureListError(
             "this line looks like code. Indent code below the feature that it belongs to, or take it out.",

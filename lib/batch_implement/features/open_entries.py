@@ -32,8 +32,10 @@ def number_open_features(features: Sequence[Feature], is_open: Sequence[bool]) -
     if all(is_open):
         return list(features)
     numbers: Dict[str, Optional[str]] = {}
+    count = 0
     for position, open_here in enumerate(is_open, start=1):
-        numbers[str(position)] = str(sum(is_open[:position])) if open_here else None
+        count += open_here
+        numbers[str(position)] = str(count) if open_here else None
     renumbered = []
     for feature in features:
         details = dict(feature.details)

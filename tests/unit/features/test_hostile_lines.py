@@ -38,12 +38,51 @@ MARKDOWN = (
     *("---\n{}\n---\n- [ ] a", "---\na: {}\n---\n- [ ] a", "# Done {}\n- [ ] a", "# progress {}\n- [ ] a"),
     *("- [ ] T1 {}", "- [ ] a\n\n      {}", "- [ ]* {}", "- [ ] \u2610 {}", "- [ ] task {}"),
 )
+TEXT = (
+    *("{}", "- {}", "- a\n- {}\n- b", "- a\n  {}", "- a\n\n{}", "a\n{}\nb", "# {}\n- a", "{}:\n- a", "{}\n====\n- a"),
+    *(
+        "=== {}",
+        "=== {} ===\n- a",
+        "[{}]\n- a",
+        "[{}",
+        "[ ] {}",
+        "[x] {}",
+        "* [{}",
+        "1. {}",
+        "// {}\n- a",
+        ".. {}\n- a",
+    ),
+    *("/* {}\n- a", "<!-- {}\n- a", "```{}\n- a", "| {} |\n- a", "2. a (after: {})", "- a (after: {}", "- a ({})"),
+    *("x 2024-01-02 {}\n(A) b", "DONE {}", "done {}:\n- a", "a - {}", "- ~~{}", "---+ {}", "https://{}", "class {}"),
+    *("def a({}", "export {}", "to do {}", "what's {}", "done: {}", "@done({}", "a {} done", "\u2014\u2014 {}"),
+)
+ORG = (
+    *("* {}", "* TODO {}", "* TODO a\n{}", "* TODO a\n  - [ ] {}", "#+TODO: {}\n* TODO a", "#+begin_{}\n* TODO a"),
+    *("#+begin_src {}\n* TODO a", "* TODO a :{}:", "* a :archive:{}", "#+{}\n* TODO a", "* DONE {}\n* TODO a"),
+)
+CONTEXTS = {".md": MARKDOWN, ".txt": TEXT, ".rst": TEXT, ".adoc": (*TEXT, "----\n{}\n----\n* a"), ".org": ORG}
 LINES = {
     ".md": (
         *("- [ ] a%d", "  - [ ] b%d", "- b%d", "  - c", "    d", "", "a", "a:", "# h", "> q", "> - [ ] q%d", "```"),
         *("~~~", "<!--", "-->", "<details>", "<summary>s</summary>", "</details>", "| a | b |", "|---|---|", "---"),
         *("[a%d]: b", "1. [ ] n%d", "%d. [ ] n%d", "[ ] b%d", "- [x] d%d", "- [-] c%d", "- [ ] a%d (after: 1)"),
         *("- [ ] a%d (after: %d)", "  Depends on: %d", "  Depends on: T1", "- [ ] T1 a%d", "- [ ] a (id: n%d)", "==="),
+    ),
+    ".txt": (
+        *("a%d", "- a%d", "  - b%d", "    c", "", "a%d:", "# h", "=====", "```", "/*", "*/", "<!--", "=begin", "// c"),
+        *("| a | b |", "[ ] b%d", "[x] d%d", "[-] c%d", "* s%d", "1. n%d", "%d. n%d", "- a%d (after: %d)", "Later:"),
+        *("Done:", "DONE", "x 2024-01-02 d%d", "(A) p%d", "http://a/%d", "-- d%d", "\ttab%d", "a\tb\tc", "x a%d"),
+        *(
+            "- a%d OK",
+            "[H%d]",
+            "=== h%d ===",
+            "Long line that is wrapped by an editor at some seventy columns or so and",
+        ),
+    ),
+    ".adoc": ("----", "....", "====", "* a%d", "** b%d", "* [*] c%d", "== h%d", "text", "", "//", "////"),
+    ".org": (
+        *("* a%d", "** b%d", "* TODO a%d", "** TODO b%d", "*** NEXT c%d", "* DONE d%d", "text", "- [ ] b%d", ""),
+        *("#+begin_src", "#+end_src", "#+begin_x%d", "#+TODO: A%d | B%d", "* TODO a%d (after: %d)", "* Done", "/*"),
     ),
 }
 
@@ -74,9 +113,11 @@ def takes_too_long(make, size, suffix):
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(("suffix", "context"), [(".md", context) for context in MARKDOWN])
+@pytest.mark.parametrize(
+    ("suffix", "context"), [(suffix, context) for suffix, contexts in CONTEXTS.items() for context in contexts]
+)
 def test_a_long_line_takes_a_time_that_grows_as_its_length(suffix, context):
-    size = 2_400 if suffix == ".txt" else 5_000  # of a line of text at most 10,000 characters are read
+    size = 5_000 if suffix in (".md", ".org") else 2_400  # of a line of text at most 10,000 characters are read
 
     def make(piece, end):
         return lambda length: context.replace("{}", (piece * length)[:length] + end)

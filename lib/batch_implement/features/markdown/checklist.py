@@ -23,6 +23,7 @@ from ..feature_list import (
     Listing,
     ListOptions,
     check_features,
+    check_section,
     decode_text,
     parse_feature,
     split_lines,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 USED = ""  # the reason of a line that is in a feature
 _REMOVED = ("cancelled", "optional", "--without")  # of the steps in a feature
 MAX_LABEL = 120
-MAX_SECTION = 10_000
 _LABEL = re.compile(r"(?:\*\*|__)[^*]+(?:\*\*|__)\s*:?|[^|]*\S\s*:(?:\*\*|__)?")
 
 
@@ -376,15 +376,7 @@ class _Reader:
     def _name_section(self, section: Sequence[Heading], parents: Sequence[str]) -> str:
         parts = [heading.text for heading in section] + [clean(parent).strip() for parent in parents]
         text = " > ".join(part for part in parts if part)
-        if len(text) > MAX_SECTION:
-            raise FeatureListError(
-                f"the headings and items above it have {len(text):,} characters; at most {MAX_SECTION:,} can be kept. "
-                "Shorten them.",
-                "features-line",
-                self.name,
-                section[-1].line if section else 0,
-            )
-        return text
+        return check_section(text, self.name, section[-1].line if section else 0)
 
     def _describe(self, item: Block, head: Optional[Block], removed: Dict[int, str]) -> str:
         """Return what is nested in an item, as it is written, without its indentation."""

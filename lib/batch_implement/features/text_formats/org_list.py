@@ -18,11 +18,12 @@ from ..feature_list import (
     Listing,
     ListOptions,
     check_features,
+    check_section,
     decode_text,
     parse_clean_feature,
     split_lines,
 )
-from ..open_entries import number_open_features
+from ..open_entries import count_open, number_open_features
 from . import plain_text, text_lines
 
 TYPE_CHECKING = False
@@ -51,23 +52,27 @@ CLOSED = {
 BLOCK = re.compile(r"\s*#\+begin_?(\w*)", re.IGNORECASE)
 BOX = re.compile(r"\[([ xX-])\]\s+(\S.*)$")
 OPEN_BOX = re.compile(r"\s*(?:[-+]|\d+[.)])\s+\[[ -]\]\s")
-ARCHIVED = re.compile(r":archive:(?:\w+:)*\s*$", re.IGNORECASE)
+TAG = re.compile(r"\w+")
 
 
 class Headline:
-    """A headline: its line, level, keyword (may be empty), text, and the lines below it up to the next headline."""
+    """A headline: its line, level, keyword (may be empty), text, and the lines below it up to the next headline.
+
+    `has_open` says whether one of the headlines in it is open.
+    """
 
     def __init__(self, line: int, level: int, keyword: str, text: str) -> None:
         self.line, self.level, self.keyword, self.text = line, level, keyword, text
         self.body: List[Tuple[int, str]] = []
         self.children: List[Headline] = []
+        self.has_open = False
 
     def lines(self) -> List[Tuple[int, str]]:
         """Return the lines below the headline with their numbers, those of its children too."""
         lines = list(self.body)
-        for child in self.children:
+        for child in _walk(self.children):
             lines.append((child.line, f"{'*' * child.level} {child.keyword} {child.text}".replace("  ", " ")))
-            lines += child.lines()
+            lines += child.body
         return lines
 
 
@@ -77,14 +82,14 @@ def read(data: bytes, name: str, options: ListOptions) -> Listing:
         raise FeatureListError("the file is empty. Write each feature as `* TODO text`.", "features-file", name)
     texts = split_lines(decode_text(data, name), name)
     opened, closed = _declared_keywords(texts)
-    top = _parse_headlines(texts, opened | closed)
+    top = _parse_headlines(texts, opened, opened | closed)
     keywords = {headline.keyword for headline in _walk(top.children)} - {""}
     if not keywords:
         return _read_without_keywords(data, texts, top, name, options)
     reader = _OrgReader(name, options, opened)
     reader.leave_out(top.body, "text")
     for headline in top.children:
-        reader.take(headline, ())
+        reader.take(headline)
     if not reader.features:
         others = f" {reader.without_keyword} innermost ones have none." if reader.without_keyword else ""
         raise FeatureListError(
@@ -94,9 +99,9 @@ def read(data: bytes, name: str, options: ListOptions) -> Listing:
             name,
         )
     features = check_features(number_open_features(reader.features, reader.is_open), name)
-    open_count = sum(reader.is_open)
-    way = f"Org headlines: {open_count:,} open of {len(reader.is_open):,}"
-    return Listing(features, {}, way, sorted(reader.left_out), reader.notes())
+    return Listing(
+        features, {}, f"Org headlines: {count_open(reader.is_open)}", sorted(reader.left_out), reader.notes()
+    )
 
 
 def _declared_keywords(texts: Sequence[str]) -> Tuple[Set[str], Set[str]]:
@@ -104,7 +109,7 @@ def _declared_keywords(texts: Sequence[str]) -> Tuple[Set[str], Set[str]]:
     for text in texts:
         declared = KEYWORDS.match(text.strip())
         if declared:
-            words = [re.sub(r"\(.*?\)", "", word) for word in declared[1].split()]
+            words = [re.sub(r"\([^()]*\)", "", word) for word in declared[1].split()]
             at = words.index("|") if "|" in words else len(words) - 1
             opened |= set(words[:at]) - {"|"}
             closed |= set(words[at:]) - {"|"}
@@ -112,18 +117,20 @@ def _declared_keywords(texts: Sequence[str]) -> Tuple[Set[str], Set[str]]:
     return opened, closed
 
 
-def _parse_headlines(texts: Sequence[str], keywords: Set[str]) -> Headline:
+def _parse_headlines(texts: Sequence[str], opened: Set[str], keywords: Set[str]) -> Headline:
     """Return the headlines as children of an invisible one; what is in a block is no headline."""
     top = Headline(0, 0, "", "")
-    path, block = [top], ""
+    path = [top]
+    ends: Tuple[str, ...] = ()  # how the line begins that closes the block
     for number, raw in enumerate(texts, start=1):
         text = clean(raw).rstrip()
         begin = BLOCK.match(text)
-        if block:
-            block = "" if re.match(rf"\s*#\+end_?{block}", text, re.IGNORECASE) else block
+        if ends:
+            ends = () if text.lstrip()[: len(ends[0])].lower().startswith(ends) else ends
         elif begin and begin[1]:
-            block = re.escape(begin[1])
-        match = None if block or begin else text_lines.ORG_HEADLINE.match(text)
+            name = begin[1].lower()
+            ends = (f"#+end_{name}", f"#+end{name}")
+        match = None if ends or begin else text_lines.ORG_HEADLINE.match(text)
         if match is None:
             path[-1].body.append((number, raw.rstrip()))
             continue
@@ -136,15 +143,32 @@ def _parse_headlines(texts: Sequence[str], keywords: Set[str]) -> Headline:
         while path[-1].level >= headline.level:
             path.pop()
         path[-1].children.append(headline)
+        if keyword in opened:
+            for above in path:
+                above.has_open = True
         path.append(headline)
     return top
 
 
 def _walk(headlines: Sequence[Headline]) -> List[Headline]:
-    every = []
-    for headline in headlines:
-        every += [headline, *_walk(headline.children)]
+    """Return headlines and all that are in them, in the order of the file."""
+    every, waiting = [], list(reversed(headlines))
+    while waiting:
+        headline = waiting.pop()
+        every.append(headline)
+        waiting += reversed(headline.children)
     return every
+
+
+def _is_archived(text: str) -> bool:
+    """Return whether `archive` is one of the tags, `:work:archive:`, that a headline ends with."""
+    _, *tags = text.rstrip().casefold().split(":")
+    if not tags or tags.pop():
+        return False
+    while tags and TAG.fullmatch(tags[-1]):
+        if tags.pop() == "archive":
+            return True
+    return False
 
 
 class _OrgReader:
@@ -165,11 +189,19 @@ class _OrgReader:
                 self.left_out.append(LeftOut(number, shown, "comment" if shown.startswith("#") else reason))
                 self.boxes += reason == "text" and OPEN_BOX.match(text) is not None
 
-    def take(self, headline: Headline, section: Tuple[str, ...]) -> None:
+    def take(self, headline: Headline) -> None:
         """Make a feature of a headline, or of those below it, or say why it is left out."""
+        waiting: List[Tuple[Headline, Tuple[str, ...]]] = [(headline, ())]
+        while waiting:  # no recursion: there may be thousands of levels
+            headline, section = waiting.pop()
+            if self._take_one(headline, section):
+                inner = (*section, headline.text)
+                waiting += [(child, inner) for child in reversed(headline.children)]
+
+    def _take_one(self, headline: Headline, section: Tuple[str, ...]) -> bool:
+        """Return whether the headlines in one are to be taken one by one, after taking that itself."""
         line = [(headline.line, headline.text)]
-        inner = (*section, headline.text)
-        if headline.text.startswith("COMMENT ") or ARCHIVED.search(headline.text):
+        if headline.text.startswith("COMMENT ") or _is_archived(headline.text):
             self.leave_out(
                 [*line, *headline.lines()], "comment" if headline.text.startswith("COMMENT ") else "archived"
             )
@@ -178,15 +210,15 @@ class _OrgReader:
         elif not headline.keyword and text_lines.judge_heading(headline.text) in plain_text.DONE_REASONS:
             self.leave_out([*line, *headline.lines()], text_lines.judge_heading(headline.text))
             self.is_open += [False for each in _walk(headline.children) if each.keyword]
-        elif headline.keyword in self.opened and not (self.options.leaves and self._has_open(headline.children)):
+        elif headline.keyword in self.opened and not (self.options.leaves and headline.has_open):
             self._add(headline, section)
         else:
             if headline.keyword and headline.keyword not in self.opened:
                 self.is_open.append(False)
             self.leave_out(line, self._why_not(headline))
             self.leave_out(headline.body, "done" if headline.keyword not in ("", *self.opened) else "text")
-            for child in headline.children:
-                self.take(child, inner)
+            return True
+        return False
 
     def _why_not(self, headline: Headline) -> str:
         if headline.keyword:
@@ -196,17 +228,14 @@ class _OrgReader:
         self.without_keyword += 1
         return "no keyword"
 
-    def _has_open(self, headlines: Sequence[Headline]) -> bool:
-        return any(headline.keyword in self.opened for headline in _walk(headlines))
-
     def _add(self, headline: Headline, section: Tuple[str, ...]) -> None:
         self.is_open.append(True)
-        self.nested = self.nested or self._has_open(headline.children)
+        self.nested = self.nested or headline.has_open
         text = headline.text if headline.keyword == "TODO" else f"{headline.keyword} {headline.text}"
         feature = parse_clean_feature(clean(text).strip(), self.name, headline.line, near_misses=True)
         details = dict(feature.details)
         if section:
-            details["section"] = " > ".join(section)
+            details["section"] = check_section(" > ".join(section), self.name, headline.line)
         description = clean_block("\n".join(text for _, text in headline.lines()))
         if description:
             details["description"] = description
@@ -253,22 +282,10 @@ def _read_without_keywords(
         )
     reader = _OrgReader(name, options, {"TODO"})
     reader.leave_out(top.body, "text")
-    for headline in _walk(top.children) if options.leaves else top.children:
-        if options.leaves and headline.children:
-            reader.leave_out([(headline.line, headline.text), *headline.body], "heading")
-            continue
-        headline.keyword = "TODO"
-        reader.take(headline, _find_section(top, headline) if options.leaves else ())
+    for headline in headlines if options.leaves else top.children:
+        headline.keyword = "" if options.leaves and headline.children else "TODO"
+    for headline in top.children:
+        reader.take(headline)
     return Listing(
         check_features(reader.features, name), {}, f"Org headlines: {len(reader.features):,}", sorted(reader.left_out)
     )
-
-
-def _find_section(top: Headline, wanted: Headline) -> Tuple[str, ...]:
-    """Return the texts of the headlines above one."""
-    for child in top.children:
-        if child is wanted:
-            return ()
-        if wanted in _walk(child.children):
-            return (child.text, *_find_section(child, wanted))
-    return ()

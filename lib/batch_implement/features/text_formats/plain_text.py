@@ -21,6 +21,7 @@ from ..feature_list import (
     Listing,
     ListOptions,
     check_features,
+    check_section,
     decode_text,
     parse_clean_feature,
     split_lines,
@@ -35,11 +36,10 @@ if TYPE_CHECKING:
 
     from .text_layout import Line
 
+MAX_DEPTH = 60  # what is deeper in entries stays in the body of one
 DONE_REASONS = ("done", "cancelled")
 LETTER_MARK = re.compile(r"(\s*)([xXoO]|OK|Ok) (?=\S)")
-X_BEFORE_NOUN = re.compile(
-    r"\s*x (?:axis|axes|and|or|y|is|=|in|coordinate|position|offset|server|times|\W)", re.IGNORECASE
-)
+X_BEFORE_NOUN = re.compile(r"(?i)\s*x (?:axis|axes|and|or|y|is|=|in|coordinate|position|offset|server|times|\W)")
 # A document of another name has bullets that are not work.
 LIST_NAME = re.compile(
     r"(?i)to[-_ ]?do|task|road[-_ ]?map|feature|plan|idea|wish|backlog|bugs|issues|milestone|list|later|next|future"
@@ -94,7 +94,7 @@ def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: Lis
     """Return the lines with `x` and `o` as boxes where they are marks of entries: beside each other, or `x` alone."""
     marks = [LETTER_MARK.match(line.raw) for line in lines]
     letters = [mark[2].lower() for mark in marks if mark]
-    small = [mark for line, mark in zip(lines, marks) if mark and mark[2] == "x" and not X_BEFORE_NOUN.match(line.raw)]
+    small = {at for at, mark in enumerate(marks) if mark and mark[2] == "x" and not X_BEFORE_NOUN.match(mark.string)}
     if "o" in letters and "x" in letters and 2 * len(letters) >= len(lines):
         notes.append("`X` before a text is read as done, `O` as open.")
         boxes = {"x": "[x] ", "o": "[ ] "}
@@ -107,13 +107,10 @@ def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: Lis
     else:
         return lines
     changed = list(texts)
-    for line, mark in zip(lines, marks):
-        if mark and mark[2].lower() in boxes and ("x" not in boxes or "o" in boxes or mark in small):
+    for at, (line, mark) in enumerate(zip(lines, marks)):
+        if mark and mark[2].lower() in boxes and ("x" not in boxes or "o" in boxes or at in small):
             changed[line.number - 1] = mark[1] + boxes[mark[2].lower()] + line.raw[mark.end() :]
     return text_layout.to_lines(changed, name)
-
-
-# -- lists -------------------------------------------------------------------------------------------------------------
 
 
 class _Reader:
@@ -186,7 +183,8 @@ class _Reader:
         if not reason and text_lines.LINK.match(entry.text) and not entry.body:
             self._leave_out_entry(entry, "link")
             return
-        children = self._find_open_children(entry, is_done=bool(reason)) if entry.body else []
+        is_group = entry.body and len(parents) < MAX_DEPTH
+        children = self._find_open_children(entry, is_done=bool(reason)) if is_group else []
         if reason or children:
             self._leave_out_entry(entry, reason or "parent", children)
             if reason:
@@ -217,7 +215,7 @@ class _Reader:
             return
         details = dict(feature.details)
         if headings:
-            details["section"] = " > ".join(dict.fromkeys(headings))
+            details["section"] = check_section(text_lines.join_headings(headings), self.name, entry.line)
         if entry.body:
             details["description"] = clean_block(text_layout.dedent(entry.body))
         self.features.append(feature._replace(details=details))
@@ -295,7 +293,7 @@ class _Reader:
         if numbers == [str(index) for index in range(1, len(numbers) + 1)] and len(numbers) == len(entries):
             return
         for entry in entries if numbers else ():
-            if re.search(r"\(after:[^)]*(?<![\w#-])\d+(?![\w-])[^)]*\)$", entry.text, re.IGNORECASE):
+            if text_lines.has_number_note(entry.text):
                 raise FeatureListError(
                     "`(after: N)` counts the entries from 1, and the numbers in this list are others. Number them from "
                     "1, or give the entry that is meant an id, `(id: NAME)`, and name that.",

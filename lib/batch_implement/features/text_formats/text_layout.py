@@ -9,7 +9,6 @@ dedent(lines)                                   a part of the text, as it is
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import NamedTuple
 
@@ -197,6 +196,6 @@ def dedent(lines: Sequence[Line]) -> str:
         if line.number > number:
             pieces.append("")
         begin = line.raw[: len(line.raw) - len(line.raw.lstrip())].expandtabs(TAB_WIDTH)
-        pieces.append(begin[column:] + re.sub(r"\s+\Z", "", line.raw.lstrip()))
+        pieces.append(begin[column:] + line.raw.strip())
         number = line.number + 1
     return "\n".join(pieces)

@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..markdown.boxes import DASH, UNCLEAR, classify_mark, find_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Optional, Tuple
 
 DONE = (
     "done|fixed|completed?|finished|implemented|resolved|closed|solved|shipped|"
@@ -35,7 +36,7 @@ _NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+>•●▪·])(?=[^\W_])(?P<text>.+)$")
 BOX = re.compile(
-    r"(?:\[\s*(?P<mark>[xX]|[^\w\s\[\]]\ufe0f?|OK|ok|\.{2,3})?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$"
+    r"(?:\[\s*(?:(?P<mark>[xX]|[^\w\s\[\]]\ufe0f?|OK|ok|\.{2,3})\s*)?\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$"
 )
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
@@ -56,7 +57,7 @@ DONE_HEADING = re.compile(
     r"\W*(?:(?:what(?:'s| is)|already|recently|now|all|things?|tasks?|items?|stuff|bugs?|features?)\s+)*"
     rf"(?:{DONE}|archived|released|changelog|history|past)"
     r"(?:\s+(?:tasks?|items?|bugs?|features?|things?|stuff|issues?|todos?|list|in\b.*|on\b.*|so far|already|recently))*"
-    r"\W*(?:v?[\d.\-/]+)?\W*$",
+    r"\W*(?:v(?=[.\-/]*\d)[.\-/]*|v(?=[.\-/]))?(?:\d(?:[\d.\-/]*\d)?)?\W*$",
     re.IGNORECASE,
 )
 CANCELLED_HEADING = re.compile(rf"\W*(?:{CANCELLED})(?:\s+(?:tasks?|items?|ideas?|features?))?\W*$", re.IGNORECASE)
@@ -72,14 +73,11 @@ RULER = re.compile(r"([-=_*~#+.<>/\\^—\u2013─═\"'`])(?:\s?\1){2,}$")
 UNDERLINE = re.compile(r"([-=~^\"'`*+#_.:])\1{1,}$")
 # Which of two underlines is the higher heading, whatever comes first in the text.
 UNDERLINE_RANKS = {"#": 1, "*": 1, "=": 1, "-": 2, "~": 3, "^": 4, '"': 5}
-DECORATED = re.compile(
-    r"(?:[-=_*~#+<>|/\\—─═]{2,}|[-=_*~#+<>|/\\—─═]{1,}\s)\s*"
-    r"(?P<both>[^\s\-=_*~#+<>|/\\].*?)\s*[-=_*~#+<>|/\\—─═]{2,}:?$|"
-    r"<?[-=_*~—─═]{5,}>?\s*(?P<left>\w.*|\(.*)$|(?P<right>\w.*?)\s*[-=_*~—─═]{5,}$|=+\s+(?P<equal>\S.*)$"
-)
+RULER_SIGNS, LINE_SIGNS = "-=_*~#+<>|/\\—─═", "-=_*~—─═"
+DECORATED = re.compile(rf"<?[{LINE_SIGNS}]{{5,}}>?\s*(?P<left>\w.*|\(.*)$|=+\s+(?P<equal>\S.*)$")
 FRAME = re.compile(r"[-=~_<>]{1,12}|v{2,12}|\^{2,12}")
 MIRRORED = str.maketrans("<>", "><")
-HASH_HEADING = re.compile(r"(#{1,6}|---\+{1,6})\s+(\S.*?)[\s#]*$")  # `---+` in TWiki and PlDoc
+HASH_HEADING = re.compile(r"(#{1,6}|---\+{1,6})\s+(\S.*)$")  # `---+` in TWiki and PlDoc
 ORG_HEADLINE = re.compile(r"(\*+)\s+(.*)$")
 BRACKET_HEADING = re.compile(r"\[([^\[\]]{2,60})\]:?$")
 COMMENT = re.compile(r"#(?!\d+\b|\.\s)|//(?!\S*\.)|;;|vim?:|-\*-.*-\*-$|ex:\s|\.\. |:[\w-]+:(?:\s|$)(?!\S*`)")
@@ -102,6 +100,7 @@ REMARK = re.compile(
     r"(?:last )?updated?:? \d|copyright\b|\(c\) |author:|version:|if you (?:want|have|find|would))",
     re.IGNORECASE,
 )
+AFTER, NUMBER = re.compile(r"\(after:", re.IGNORECASE), re.compile(r"(?<![\w#-])\d+(?![\w-])")
 SENTENCE_END = re.compile(r"[.!?](?:\s+[^a-zß-ÿа-яё\d\s]|$)|\u3002")
 
 MAX_FRAMED_CHARS = 100
@@ -166,6 +165,7 @@ def find_done_mark(text: str) -> str:
     return "done" if is_done else ""
 
 
+@lru_cache(maxsize=1_000)  # one heading may be above 10,000 entries
 def judge_heading(text: str) -> str:
     """Return `done` or `cancelled` for a heading of what is not to be done any more, `later`, or an empty text."""
     if DONE_HEADING.match(text) or find_end(text) == "done":
@@ -173,6 +173,12 @@ def judge_heading(text: str) -> str:
     if CANCELLED_HEADING.match(text):
         return "cancelled"
     return "later" if LATER_HEADING.search(text) else ""
+
+
+@lru_cache(maxsize=1_000)  # and one section in memory for all of them
+def join_headings(headings: Tuple[str, ...]) -> str:
+    """Return headings as the section of an entry, each once."""
+    return " > ".join(dict.fromkeys(headings))
 
 
 def count_sentences(text: str) -> int:
@@ -199,11 +205,47 @@ def find_decorated_heading(text: str) -> Optional[str]:
         return framed
     if len(text.strip("-=_*~#+—─═ ")) > 120 or (text[0].isalnum() and text[-1].isalnum()):
         return None
-    match = DECORATED.match(text) or BRACKET_HEADING.match(text)
-    if match is None or RULER.match(text) or BOX.match(text) or find_end(text):
+    heading = _cut_rulers(text)
+    if not heading:
+        match = DECORATED.match(text) or BRACKET_HEADING.match(text)
+        heading = next(group for group in match.groups() if group) if match else ""
+    if not heading or RULER.match(text) or BOX.match(text) or find_end(text):
         return None
-    heading = next(group for group in match.groups() if group)
     return heading.strip(" :") or None
+
+
+def _cut_rulers(text: str) -> str:
+    """Return what is between two rulers, as in `== Bugs ==:`, or before a long one; empty if no ruler ends it.
+
+    A search for the last ruler by an expression would take a time that grows with the square.
+    """
+    body = text[:-1] if text.endswith(":") else text
+    inner = body.lstrip(RULER_SIGNS)
+    head = len(body) - len(inner)
+    bare = inner.rstrip(RULER_SIGNS)
+    if head and len(inner) - len(bare) >= 2 and bare.strip() and (head >= 2 or bare[0].isspace()):
+        bare = bare.strip()
+        return "" if bare[0] in RULER_SIGNS else bare
+    bare = text.rstrip(LINE_SIGNS)
+    return bare.rstrip() if bare and len(text) - len(bare) >= 5 and (bare[0].isalnum() or bare[0] == "_") else ""
+
+
+def find_hash_heading(text: str) -> Optional[Tuple[str, str]]:
+    """Return the signs that a heading like `## Bugs ##` begins with, and its text; None if a line is none."""
+    match = HASH_HEADING.match(text)
+    if match is None:
+        return None
+    heading, end = match[2], len(match[2])
+    while end > 1 and (heading[end - 1] == "#" or heading[end - 1].isspace()):
+        end -= 1
+    return match[1], heading[:end]
+
+
+def has_number_note(text: str) -> bool:
+    """Return whether a text ends with a note like `(after: 2)`, with a number in it."""
+    note = text[text.rfind(")", 0, -1) + 1 : -1] if text.endswith(")") else ""
+    begin = AFTER.search(note)
+    return begin is not None and NUMBER.search(note, begin.end()) is not None
 
 
 def is_shouted(text: str) -> bool:

@@ -20,13 +20,14 @@ from .text_lines import Mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Tuple
+    from typing import Dict, List, Optional, Sequence, Set, Tuple
 
     from .text_layout import Line
 
 MAX_HEADING_CHARS = 60
 MAX_SHOWN_CHARS = 200
 MAX_WRAPPED_CHARS = 125
+DELIMITERS = ("----", "....", "====", "++++", "____")  # of blocks in AsciiDoc
 LOOSE_HEADING = 20  # rank of a heading without a line under or around it, below all that have one
 
 
@@ -93,6 +94,8 @@ class _OutlineReader:
         self.entry: Optional[Entry] = None
         self.groups: Dict[int, bool] = {}
         self.preface_ends = -1  # the number of the first line behind a preface, 0 if there is none, -1 if not known
+        self.last_delimiters = {line.text: at for at, line in enumerate(lines) if line.text in DELIMITERS}
+        self.never_there: Set[str] = set()  # what would close a block, and is in no line below
         self.tight = text_layout.find_tight_markers(lines)
         marks = (text_lines.parse_marker(line.text, tight=self.tight) for line in lines)
         starred = "done" if markup == "adoc" else "open"  # in AsciiDoc `[*]` is a ticked box, elsewhere it stresses
@@ -173,12 +176,12 @@ class _OutlineReader:
             return at
         fence = text_lines.FENCE.match(line.text)
         closing = fence[1] if fence else text_lines.COMMENT_BLOCKS.get(line.text.split(None, 1)[0], "")
-        if self.markup == "adoc" and not closing and line.text in ("----", "....", "====", "++++", "____"):
+        if self.markup == "adoc" and not closing and line.text in self.last_delimiters:
             is_title = at and self.lines[at - 1].number == line.number - 1 and abs(len(self.lines[at - 1].text) - 4) < 3
-            closing = "" if is_title or line.text not in [each.text for each in self.lines[at + 1 :]] else line.text
-        if not closing:
-            return at
+            closing = "" if is_title or self.last_delimiters[line.text] == at else line.text
         is_code = bool(fence) or closing == line.text
+        if not closing or closing in self.never_there:
+            return at
         end = at
         while end < len(self.lines):
             text = self.lines[end].text
@@ -186,6 +189,7 @@ class _OutlineReader:
                 break
             end += 1
         if end == len(self.lines):  # it never ends: then it is no block
+            self.never_there.add(closing)
             return at
         for each in self.lines[at : end + 1]:
             if self.entry and is_code:
@@ -208,7 +212,7 @@ class _OutlineReader:
             return False
         if mark.depth > entry.mark.depth and entry.mark.kind:
             return True
-        if mark.kind == "number" and entry.mark.kind in ("bullet", "box") and entry.text.endswith(":"):
+        if mark.kind == "number" and entry.mark.kind in ("bullet", "box") and entry.pieces[-1].endswith(":"):
             return True
         return self.numbers_hold_bullets and entry.mark.kind == "number" and mark.kind == "bullet"
 
@@ -285,9 +289,9 @@ class _OutlineReader:
         stars = text_lines.ORG_HEADLINE.match(line.raw) if self.markup == "org" else None
         if stars:
             return self._begin_heading([line], stars[2], len(stars[1]))
-        hashes = text_lines.HASH_HEADING.match(text)
-        if hashes and self._is_hash_heading(at, hashes[1], hashes[2]):
-            return self._begin_heading([line], hashes[2], len(hashes[1]))
+        hashes = text_lines.find_hash_heading(text)
+        if hashes and self._is_hash_heading(at, *hashes):
+            return self._begin_heading([line], hashes[1], len(hashes[0]))
         decorated = text_lines.find_decorated_heading(text)
         if decorated and not (self.marks[at].kind and self.marks[at].state):
             level = 6 if text[0] != "=" else len(text) - len(text.lstrip("="))

@@ -212,3 +212,35 @@ def test_no_word_of_any_text_is_lost(suffix, seed):
         for number, line in enumerate(text.split("\n"), start=1):
             if number not in left_out:
                 assert set(re.findall(r"name\d+", line)) <= kept, text
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".org"])
+def test_entries_may_be_nested_deeper_than_python_calls_functions(suffix):
+    depth, feature = 1_500, "- a" if suffix == ".txt" else "a"
+    indent = "  " if suffix == ".txt" else "*"
+    lines = [f"{indent * (level + 1)} {feature}{level}" for level in range(depth)]
+    for options in ({}, {"leaves": True}, {"bullets": True}):
+        try:
+            listing = read("\n".join(lines), suffix, **options)
+        except UsageError as error:
+            assert "headings and items above it" in str(error) or "no headline has a keyword" in str(error)
+        else:
+            named = {left.line for left in listing.left_out}
+            bodies = "\n".join(feature.details.get("description", "") for feature in listing.features)
+            assert all(number in named or f"a{number - 1}" in bodies + lines[0] for number in range(1, depth + 1))
+
+
+def test_an_unclosed_comment_or_block_is_looked_for_once():
+    assert len(read("".join(f"/* a{n}\n- b{n}\n" for n in range(300))).features) == 300
+    assert len(read("".join(f"....\n* b{n}\n" for n in range(301)), ".adoc").features) > 0
+
+
+def test_an_archived_headline_is_left_out_by_its_tag_alone():
+    text = "* TODO a\n* TODO b :archive:\n* TODO c :ARCHIVE:x:\n* TODO d :archive: e\n* TODO e:archived:\n"
+    assert [feature.text for feature in read(text, ".org").features] == ["a", "d :archive: e", "e:archived:"]
+
+
+def test_the_headings_of_a_text_are_bounded_as_those_of_markdown_are():
+    with pytest.raises(UsageError, match="headings and items above it have 10,0"):
+        text = "long " * 1_001
+        read(f"# Pages {text}\n## Menus {text}\n- [ ] Add a page\n- [ ] Add a menu\nx\n", ".rst")
