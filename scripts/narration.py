@@ -33,7 +33,6 @@ class Narrator:
         self.project = project
         self.final: dict[str, Any] = {}
         self._began = time.monotonic()
-        self._phase = ""
         self._calls: dict[str, tuple[str, dict[str, Any]]] = {}
         self._last = ""
         self._audited = 0
@@ -85,35 +84,30 @@ class Narrator:
             text, error = "\n".join(texts(block.get("content"))), bool(block.get("is_error"))
             if name in ("Write", "Edit"):
                 path = os.path.relpath(os.path.join(self.project, given.get("file_path", "")), self.project)
-                self.say(self._phase, text if error else f"{'wrote' if name == 'Write' else 'changed'} {path}")
+                self.say("edit", text if error else f"{'wrote' if name == 'Write' else 'changed'} {path}")
             elif name == "Agent":
                 verdict = re.search(r"VERDICT: .*", text)
-                self.say(self._phase, f"reviewer: {verdict.group() if verdict else text}")
+                self.say("review", verdict.group() if verdict else text)
             elif name == "Bash":
                 self._command(given.get("command", ""), text, error)
 
     def _opened(self, text: str) -> None:
-        found = re.search(r"Feature (\d+ of \d+), attempt (\d+), .*\n> (.*)", text)
+        found = re.search(r"Feature (\d+ of \d+), attempt (\d+)\. .*\n> (.*)", text)
         if found:
             again = "" if found.group(2) == "1" else f" (attempt {found.group(2)})"
             print(flush=True)
             self.say(f"feature {found.group(1)}", f"{found.group(3)}{again}", indent=0)
 
     def _command(self, command: str, text: str, error: bool) -> None:
-        phase = re.match(r"Feature \d+: (\w+)\.$", text.strip())
         done = re.match(r"Feature \d+ of \d+ is done \((.*?)\)", text)
-        if phase:
-            self._phase = phase.group(1)
-            if self._phase in ("understand", "plan"):
-                self.say(self._phase, "")
-        elif done:
+        if done:
             self.say("done", done.group(1))
         elif "unittest" in command and "batchctl" not in command:
-            self.say(self._phase, f"tests: {text.strip().splitlines()[-1] if text.strip() else 'no output'}")
+            self.say("test", text.strip().splitlines()[-1] if text.strip() else "no output")
         elif "git commit" in command and not error:
-            self.say(self._phase, re.sub(r".*?-m '?([^']*?)'?( -m .*)?$", r"\1", command, flags=re.DOTALL))
+            self.say("commit", re.sub(r".*?-m '?([^']*?)'?( -m .*)?$", r"\1", command, flags=re.DOTALL))
         elif error or command.startswith("batchctl fail"):
-            self.say(self._phase, f"`{command}`: {text}")
+            self.say("command", f"`{command}`: {text}")
 
     def _audit(self) -> None:
         log = self.project / ".git" / "batch-implement" / "audit.jsonl"

@@ -106,13 +106,12 @@ def model_scripts(compact_in: int = 0) -> dict[str, Role]:
         ]
         read = calls(*(("Read", {"file_path": path}) for path in known))
 
-        request = yield batchctl("phase", "understand").with_text("I look at what is there first.")
-        request = yield call("Bash", command="git log --oneline -3 && git status --short")
+        look = call("Bash", command="git log --oneline -3 && git status --short")
+        request = yield look.with_text("I look at what is there first.")
         base = request.last_text().split()[0]
         request = yield read
         assert not request.error, request.last_text()
 
-        request = yield batchctl("phase", "test").with_text("The test comes first.")
         for turn in done.turns("test"):
             request = yield turn
             assert not request.error, request.last_text()
@@ -127,26 +126,21 @@ def model_scripts(compact_in: int = 0) -> dict[str, Role]:
         else:
             assert request.error and "FAILED" in request.last_text(), request.last_text()
 
-        request = yield batchctl("phase", "implement").with_text("It fails as it should. Now the code.")
         for turn in done.turns("code"):
             request = yield turn
             assert not request.error, request.last_text()
 
-        request = yield batchctl("phase", "verify")
         request = yield call("Bash", command=TESTS)
         assert not request.error and "OK" in request.last_text(), request.last_text()
 
-        request = yield batchctl("phase", "document")
         for turn in done.turns("docs"):
             request = yield turn
             assert not request.error, request.last_text()
 
-        request = yield batchctl("phase", "commit")
         message = " ".join(f"-m {shlex.quote(' '.join(part.split()))}" for part in done.message)
         request = yield call("Bash", command=f"git add {' '.join(done.paths())} && git commit -q {message}")
         assert not request.error, request.last_text()
 
-        request = yield batchctl("phase", "review")
         request = yield call(
             "Agent",
             subagent_type="batch-implement:reviewer",

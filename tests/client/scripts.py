@@ -66,7 +66,7 @@ def commit(*names: str, message: str = "Add a feature") -> Turn:
 def one_file(number: int) -> Iterable[Turn]:
     """The smallest feature: a file `feature-N.txt`, committed."""
     name = f"feature-{number}.txt"
-    return [batchctl("phase", "implement"), write(name, f"feature {number}\n"), commit(name, message=f"Add {name}")]
+    return [write(name, f"feature {number}\n"), commit(name, message=f"Add {name}")]
 
 
 def batchctl(*words: str) -> Turn:

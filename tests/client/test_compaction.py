@@ -21,6 +21,7 @@ Clients = Callable[..., Client]
 Terminals = Callable[..., Terminal]
 
 LONG = "add two, " + "and take great care of every detail of it, " * 200
+PHASES = {"worker": "implement", "coordinator": "understand"}  # what each of the scripts below shows
 SKILL_NAME = "batch-implement:auto-implement"
 
 
@@ -39,7 +40,6 @@ def full(turn: Turn) -> Turn:
 def worker_compacted_in_feature_2(number: int) -> Iterable[Turn]:
     """The steps of a worker whose window is full in the middle of feature 2."""
     name = f"feature-{number}.txt"
-    yield batchctl("phase", "implement")
     yield full(write(name)) if number == 2 else write(name)
     yield commit(name)
 
@@ -52,7 +52,6 @@ def leaves_feature_2_open_once() -> Callable[[Request], Script]:
         number = scripts.feature_number(request)
         if number == 2 and not left:
             left.append(number)
-            yield batchctl("phase", "test")
             yield say("I think I am through.")
             yield say("I still think so.")
         else:
@@ -111,7 +110,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
     [reminder] = told(result, "SessionStart")
     assert len(reminder) <= MAX_REMINDER_CHARS
     assert f"Batch {state['batch_id']}: 1 of 3 done" in reminder
-    assert "feature 2 of 3, attempt 1, phase " + {"worker": "implement", "coordinator": "test"}[who] in reminder
+    assert "feature 2 of 3, attempt 1, phase " + PHASES[who] in reminder
     assert f"\n> {LONG[:100]}" in reminder
     coordinators_step = f"Call the Skill tool with skill `{SKILL_NAME}`"
     workers_step = "You are its worker. Run `batchctl brief`"
@@ -138,7 +137,7 @@ def test_the_summariser_is_told_what_to_keep_and_the_state_records_the_compactio
     state = state_of(three)
     [summary] = model.summaries
     [keep] = re.findall(r"Keep in the summary, word for word: (.*)", summary.last_text())
-    phase = {"worker": "implement", "coordinator": "test"}[who]
+    phase = PHASES[who]
     assert f"batch {state['batch_id']}; feature 2 of 3, phase {phase}; 1 of 3 done" in keep
     assert "next command: " + {"worker": "batchctl brief", "coordinator": f"Skill {SKILL_NAME}"}[who] in keep
 

@@ -492,9 +492,8 @@ def test_with_review_asked_only_a_good_review_of_what_is_committed_counts(
             yield say(next(verdicts))
 
     def hurries(request: Request) -> Script:
-        phase, new_file, committed = one_file(1)
-        for turn in (phase, new_file):
-            request = yield turn
+        new_file, committed = one_file(1)
+        yield new_file
         request = yield REVIEW
         assert "Commit first" in request.last_text()
         yield committed

@@ -187,7 +187,7 @@ _COMMANDS = (
      (("name", "NAME", str, "batch_state or features (batch_state)", {"nargs": "?", "default": "batch_state"}),)),
     ("doctor", "check for everything that would stop a batch", "", ()),
     ("start", "open the next feature, unless one is open, and show its brief", "", ()),
-    ("phase", "record the current phase", "implement",
+    ("phase", "record the phase of a worker that no hooks watch", "implement",
      (("name", "NAME", str, ", ".join(batch_state.PHASES), {"choices": batch_state.PHASES}),)),
     ("done", "complete the open feature if there is evidence for it", "",
      (("--no-change", "REASON", str, "why the feature needs no commit"),

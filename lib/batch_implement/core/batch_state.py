@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PHASES = ("understand", "plan", "test", "implement", "verify", "document", "commit", "review")
+# In the order in which an attempt shows them; `plan` and `document` show only when a worker names them.
+PHASE_RANKS = {
+    "understand": 0,
+    "plan": 0,
+    "implement": 1,
+    "document": 1,
+    "test": 2,
+    "commit": 3,
+    "review": 4,
+    "verify": 5,
+}
 WORKFLOW_REMINDER = "Use /auto-implement for each feature. Do NOT implement directly."
 UNFINISHED = ("in_progress", "paused")
 MAX_ATTEMPTS_KEPT = 10

@@ -112,6 +112,18 @@ def set_phase(state: State, phase: str) -> State:
     return {**state, "active": {**state["active"], "phase": phase}}
 
 
+def is_later_phase(phase: str, than: str) -> bool:
+    """Return whether `phase` comes after the phase `than` in an attempt."""
+    return batch_state.PHASE_RANKS[phase] > batch_state.PHASE_RANKS.get(than, 0)
+
+
+def advance_phase(state: State, phase: str) -> State:
+    """Record that the open feature is in `phase`. Return the same state without one, or if a later phase has begun."""
+    if not state["active"] or not is_later_phase(phase, state["active"]["phase"]):
+        return state
+    return set_phase(state, phase)
+
+
 def complete(state: State, now: str, evidence: State) -> State:
     """Complete the open feature with `evidence`, which the caller collected."""
     index = require_active(state)

@@ -72,7 +72,9 @@ def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", is_i
         return False
     if event == "PreToolUse":
         return not needs_analysis(raw)
-    return not owns_batch or not (batch.remind or (tool == "Bash" and may_publish(raw)))
+    return not owns_batch or not (
+        batch.remind or (tool == "Bash" and (may_publish(raw) or may_begin_phase(raw, batch.phase)))
+    )
 
 
 def mentions_batch(text: bytes) -> bool:
@@ -138,6 +140,18 @@ def needs_analysis(raw: bytes) -> bool:
             return True  # ASCII that no common JSON encoder escapes
         raw = raw.replace(b"\\n", b"\n").replace(b"\\", b"").replace(b"\0", b"\\")
     return mentions_batch(raw)
+
+
+def may_begin_phase(raw: bytes, phase: str) -> bool:
+    """Return whether the payload of a Bash call may hold a test run or `git commit` that ends this phase of the open
+    feature. False is certain; `phase` is empty without one.
+    """
+    if phase in ("", "commit", "review", "verify"):
+        return False
+    start = raw.find(b'"tool_input"')
+    end = raw.find(b'"tool_response"', start)
+    command = raw[start : end if end > start else len(raw)]
+    return (b"commit" in command and b"git" in command) or (phase == "implement" and b"test" in command)
 
 
 def may_publish(raw: bytes) -> bool:

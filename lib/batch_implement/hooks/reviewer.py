@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..base import timestamps
 from ..commands import evidence, reviews
-from ..core import failure_classification, review_verdicts
+from ..core import failure_classification, review_verdicts, transitions
 from ..core.errors import BatchError
 from ..git import git_client
 from ..store import sidecar
@@ -38,6 +38,7 @@ def handle_start(event: HookEvent) -> None:
     def record(current: State) -> State:
         if _identify_attempt(current) != attempt:
             return current
+        current = transitions.advance_phase(current, "review")
         return review_verdicts.begin(current, timestamps.now(), event.context, commit, change)
 
     event.update_state(record)

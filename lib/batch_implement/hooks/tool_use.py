@@ -46,8 +46,11 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
     message = ""
     if event.tool == "Skill" and _is_worker_end(event):
         notes, message = _handle_worker_end(event, notes)
-    elif event.tool == "Bash" and fast_path.may_publish(event.raw):
-        _record_pushes(event)
+    elif event.tool == "Bash":
+        if fast_path.may_publish(event.raw):
+            _record_pushes(event)
+        if event.sidecar is not None and fast_path.may_begin_phase(event.raw, event.sidecar.phase):
+            _record_phase(event)
     if event.is_reminder_due:
         from . import compaction
 
@@ -97,6 +100,10 @@ def _handle_pre_tool_use(event: HookEvent, notes: List[str]) -> Optional[Dict[st
     else:
         reason = _find_denial_reason(event)
     if reason is None:
+        if event.tool == "Write":
+            from . import phases
+
+            phases.begin(event, "implement")
         return event.make_context_output(notes)
     audit_log.record(event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id)
     return _make_decision("deny", "\n".join([reason, *notes]))
@@ -341,6 +348,16 @@ def _describe_outcome(before: State, state: State) -> str:
     if status == "pending":
         return f"Feature {index + 1} failed (attempt {batch_state.attempts_used(state, index)}) and will be retried."
     return f"Feature {index + 1} is {status}."
+
+
+def _record_phase(event: HookEvent) -> None:
+    """Record the phase that a shell command shows."""
+    from . import phases
+
+    command = event.get_object("tool_input").get("command")
+    phase = phases.infer_from_command(command, has_succeeded=event.name == "PostToolUse")
+    if phase is not None:
+        phases.begin(event, phase)
 
 
 def _record_pushes(event: HookEvent) -> None:

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
+    from ..core.batch_state import State
     from .dispatch import HookEvent
 
 STASH_DENIAL = (
@@ -49,9 +50,19 @@ def find_denial_reason(event: HookEvent, command: str) -> Optional[str]:
     if refusal is None or refusal.kind != "command":
         return None
     state = Store(event.project, trusted=False).read()
-    if state is None or not state["active"] or prompts.workflow_mode(state) == "direct":
+    if state is None or not state["active"]:
         return None
-    if (state["owner"] or {}).get("driven"):
+    reason = _check_reporter(event, state, refusal.what)
+    if reason is None and refusal.what == "batchctl done":
+        from . import phases
+
+        phases.begin(event, "verify")
+    return reason
+
+
+def _check_reporter(event: HookEvent, state: State, command: str) -> Optional[str]:
+    """Return why the context window of this event must not run `command` on the feature that is open in `state`."""
+    if prompts.workflow_mode(state) == "direct" or (state["owner"] or {}).get("driven"):
         return None
     number = state["active"]["feature_index"] + 1
     if event.get_text("agent_type") == WORKER and event.is_in_agent and sidecar.is_storable_session_id(event.context):
@@ -59,14 +70,14 @@ def find_denial_reason(event: HookEvent, command: str) -> Optional[str]:
         if lease.get_worker(state) == event.context or not state["active"]:
             return None
         return (
-            f"`{refusal.what}`: another worker has feature {number}. Only the worker that first reported on it since "
+            f"`{command}`: another worker has feature {number}. Only the worker that first reported on it since "
             "`batchctl start` does so. Stop here and answer what you did."
         )
     if event.is_in_agent:
-        return f"`{refusal.what}` is for the worker of feature {number}. Answer it what you were asked for, and stop."
+        return f"`{command}` is for the worker of feature {number}. Answer it what you were asked for, and stop."
     if lease.get_worker(state) is None:
         return None  # no worker has the feature: the conversation may do it
     return (
-        f"`{refusal.what}` is for the worker of feature {number}. If it has ended, start the next one, which resumes "
+        f"`{command}` is for the worker of feature {number}. If it has ended, start the next one, which resumes "
         f"the feature. {prompts.SKILL_INSTRUCTION}"
     )

@@ -4,7 +4,7 @@
     new FINGERPRINT              the version that the last write put in place, or `new -` when the batch is archived
     old FINGERPRINT              the version before it, or `old -`
     owner SESSION PID            the lease, with `-` for what is unknown
-    open INDEX ATTEMPT           the open feature, or `open -`
+    open INDEX ATTEMPT PHASE     the open feature, or `open -`
     unattended 0|1
     remind CONTEXT ...           contexts that need a reminder
     check NUMBER                 a checksum of the lines above
@@ -54,7 +54,7 @@ class Fingerprint:
 class Sidecar:
     """The content of a sidecar. For `-` in the text `new`, `old` and `owner_pid` are None and `session` is empty."""
 
-    __slots__ = ("live", "new", "old", "open", "owner_pid", "remind", "session", "unattended")
+    __slots__ = ("live", "new", "old", "open", "owner_pid", "phase", "remind", "session", "unattended")
 
     def __init__(
         self,
@@ -66,9 +66,10 @@ class Sidecar:
         open: bool = False,
         unattended: bool = False,
         remind: tuple[str, ...] = (),
+        phase: str = "",
     ) -> None:
         self.live, self.new, self.old, self.session, self.owner_pid = live, new, old, session, owner_pid
-        self.open, self.unattended, self.remind = open, unattended, remind
+        self.open, self.unattended, self.remind, self.phase = open, unattended, remind, phase
 
     def match(self, status: "os.stat_result") -> "Optional[Fingerprint]":
         """Return the version that a file with this status is, or None, also for a file that `is_adopting`."""
@@ -126,7 +127,7 @@ def render(
         f"new {new or '-'}",
         f"old {old or '-'}",
         f"owner {owner['session_id'] if is_storable_session_id(owner['session_id']) else '-'} {owner['pid'] or '-'}",
-        f"open {active['feature_index']} {active['attempt']}" if active else "open -",
+        f"open {active['feature_index']} {active['attempt']} {active['phase']}" if active else "open -",
         f"unattended {int(bool(state and state['policy']['unattended']))}",
         " ".join(["remind", *filter(is_storable_session_id, remind)]),
     ]
@@ -157,6 +158,7 @@ def parse(text: bytes) -> "Optional[Sidecar]":
             fields[3][1] != "-",
             fields[4][1] == "1",
             tuple(fields[5][1:]),
+            fields[3][3] if len(fields[3]) > 3 else "",
         )
     except (ValueError, IndexError):
         return None

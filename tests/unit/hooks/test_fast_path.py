@@ -35,6 +35,29 @@ def test_an_innocent_command_is_settled(seen, event):
     assert seen(event, "Bash", "pytest -q", session="s-2")
 
 
+def test_a_call_that_may_begin_a_phase_is_left_to_dispatch_once(seen, store):
+    assert seen("PostToolUse", "Bash", "git commit -m x")  # no feature is open
+    store.update(lambda state: transitions.start(state, NOW, None))
+    assert not seen("PostToolUse", "Bash", "git commit -m x")
+    assert seen("PostToolUse", "Bash", "make test")  # nothing is written yet: a look at what is there
+    assert seen("PreToolUse", "Bash", "git commit -m x") and seen("PostToolUse", "", "git commit")
+    store.update(lambda state: transitions.advance_phase(state, "implement"))
+    assert not seen("PostToolUse", "Bash", "make test")
+    store.update(lambda state: transitions.advance_phase(state, "test"))
+    assert seen("PostToolUse", "Bash", "make test") and not seen("PostToolUse", "Bash", "git commit -m x")
+    store.update(lambda state: transitions.advance_phase(state, "commit"))
+    assert seen("PostToolUse", "Bash", "git commit -m x")
+
+
+def test_only_the_command_can_begin_a_phase_not_its_output():
+    def payload(command, output):
+        return json.dumps({"tool_input": {"command": command}, "tool_response": {"stdout": output}}).encode()
+
+    assert fast_path.may_begin_phase(payload("git commit -m x", ""), "implement")
+    assert not fast_path.may_begin_phase(payload("ls", "git commit, tests"), "implement")
+    assert not fast_path.may_begin_phase(payload("git commit", ""), "")
+
+
 def test_what_may_concern_the_batch_is_left_to_the_entry(seen, store, repository):
     assert not seen("PreToolUse", "Bash", "rm .claude/batch_state.json")
     assert not seen("PostToolUse", "Bash", "git push")

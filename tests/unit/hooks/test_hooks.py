@@ -466,6 +466,30 @@ def test_a_stop_while_the_verify_command_runs_is_answered_with_done_again(hook, 
     assert "run `batchctl done` again" in reason and "requires: " not in reason
 
 
+@pytest.mark.parametrize("fields", [WORKER, {}], ids=["worker", "direct"])
+def test_phases_follow_from_what_the_worker_does(hook, begin, store, fields):
+    begin(3, start, mode="auto-implement" if fields else "direct")
+
+    def phase_after(event, tool, agent=None, **tool_input):
+        hook(event, tool, tool_input=tool_input, **(fields if agent is None else agent))
+        return store.read()["active"]["phase"]
+
+    assert phase_after("PostToolUse", "Bash", command="make test") == "understand"  # before anything is written
+    assert phase_after("PreToolUse", "Write", {"agent_id": "r", "agent_type": "Explore"}, file_path="a") == "understand"
+    assert phase_after("PreToolUse", "Write", file_path="a.py") == "implement"
+    assert phase_after("PostToolUseFailure", "Bash", command="git commit -m x") == "implement"
+    assert phase_after("PostToolUseFailure", "Bash", command="make test") == "test"
+    assert phase_after("PreToolUse", "Write", file_path="a.py") == "test"  # no phase begins again
+    assert phase_after("PostToolUse", "Bash", command="cd x && git -C . commit -m 'all of it'") == "commit"
+    assert phase_after("PreToolUse", "Bash", command="batchctl done --wait 5") == "verify"
+    revision = store.read()["revision"]
+    assert phase_after("PostToolUse", "Bash", command="git commit --amend") == "verify"
+    assert store.read()["revision"] == revision
+    assert [entry["phase"] for entry in audit_log.read_entries(store.project.private) if entry["event"] == "phase"] == [
+        "implement", "test", "commit", "verify",
+    ]  # fmt: skip
+
+
 def test_only_a_worker_reads_a_workers_next_step(hook, begin, store):
     begin(3, start)
     agent = {"subagent_type": "batch-implement:worker"}
