@@ -12,7 +12,15 @@ from ..git import git_client, ignored_files, untracked_files
 from ..report import status_report
 from ..store import written_files
 from ..store.store import unfinished_batch_error
-from . import attempt_leftovers, authorization, batch_locations, evidence, feature_commands, verify_command
+from . import (
+    attempt_leftovers,
+    authorization,
+    batch_locations,
+    evidence,
+    feature_commands,
+    generated_files,
+    verify_command,
+)
 from .command import CommandResult
 
 TYPE_CHECKING = False
@@ -88,7 +96,8 @@ def create_batch(
     project, store, caller = context.project, context.store, context.caller
     require_clean_repository(project)
     # Not the state that the context read: the checks before a run take minutes.
-    refuse_existing_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
+    previous = store.read_if_usable() if replace else store.read()
+    refuse_existing_batch(previous, caller, replace=replace)
     untracked = untracked_files.list_untracked(project.root)
     state = plan_batch(source, policy, infer_order=infer_order, untracked=untracked)
     state = {
@@ -99,7 +108,9 @@ def create_batch(
     git_client.exclude_state_file(project.root)
     written_files.begin(project.private, ignored_files.list_of_user(project.root))
     owner = caller.new_owner(state["created_at"])
-    return store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
+    created = store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
+    generated_files.remove_with_batch(project, previous)
+    return created
 
 
 def require_clean_repository(project: Project) -> None:
@@ -310,6 +321,7 @@ def abort(context: CommandContext) -> CommandResult:
         if commits:
             parts.append(f"Commits of its open feature stay: {', '.join(commit[:12] for commit in commits)}.")
     context.store.archive("aborted")
+    generated_files.remove_with_batch(project, state)
     if state["active"] and project.git_dir is not None and not state.get("attempt_of"):
         before = state["active"].get("uncommitted", [])
         attempt_leftovers.take_out_snapshot(project, state, snapshot, before)

@@ -67,9 +67,14 @@ def get_verify_folder(top: str, slot: int) -> str:
     return os.path.join(top, f"verify-{slot}")
 
 
-def list_verify_folders(top: str) -> List[str]:
-    """Return the worktrees of all slots that exist below `top`."""
-    return sorted(glob.glob(os.path.join(glob.escape(top), "verify-*")))
+def get_merge_folder(top: str) -> str:
+    """Return the path of the merge queue's worktree."""
+    return os.path.join(top, "merged")
+
+
+def list_generated_folders(top: str) -> List[str]:
+    """Return the worktrees that verify commands run in: the merge queue's, and those of slots that exist."""
+    return [get_merge_folder(top), *sorted(glob.glob(os.path.join(glob.escape(top), "verify-*")))]
 
 
 def _get_attempt_name(index: int, text: str, attempt: int) -> str:

@@ -19,7 +19,7 @@ from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..git import git_client
-from ..git.worktrees import end_processes, get_attempt_folder, get_batch_branch, list_verify_folders, remove
+from ..git.worktrees import end_processes, get_attempt_folder, get_batch_branch, list_generated_folders, remove
 from ..store.store import Store
 
 TYPE_CHECKING = False
@@ -97,7 +97,7 @@ def recover_dead_run(store: Store, now: str) -> State:
     """End the processes of a dead run, complete what it had merged, and make pending what it was working on."""
     state, root = store.require(), store.project.root
     run = state["run"]
-    for folder in [merge_worktree(state), *list_verify_folders(run["worktrees"])]:
+    for folder in list_generated_folders(run["worktrees"]):
         end_processes(folder)
     merged, interrupted = [], []
     for name, entry in sorted(run["running"].items()):
@@ -125,8 +125,3 @@ def recover_dead_run(store: Store, now: str) -> State:
             with contextlib.suppress(BatchError):  # the run does not need it any more
                 remove(root, get_attempt_folder(run["worktrees"], index, text, attempt))
     return state
-
-
-def merge_worktree(state: State) -> str:
-    """Return the folder of the merge queue's worktree."""
-    return os.path.join(state["run"]["worktrees"], "merged")

@@ -106,7 +106,7 @@ class Driver:
         self._require_ownership(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.now(), self.end_reason))
         self.last_state = state
-        for folder in [acquire_batch.merge_worktree(state), *worktrees.list_verify_folders(state["run"]["worktrees"])]:
+        for folder in worktrees.list_generated_folders(state["run"]["worktrees"]):
             remove = functools.partial(worktrees.remove_generated, self.project.root, folder)
             try_step(self.display, f"Removing {folder}", remove)
         self.display.event("ended", self.end_reason)
@@ -352,7 +352,8 @@ class Driver:
         entry = state["run"]["running"][key(index)]
         policy = batch_policy.feature_policy(state, index)
         log = os.path.join(self.log_folder, f"{index + 1}-{entry['attempt']}-merge")
-        root, folder, slot = self.project.root, acquire_batch.merge_worktree(state), state["run"]["jobs"]
+        root, slot = self.project.root, state["run"]["jobs"]
+        folder = worktrees.get_merge_folder(state["run"]["worktrees"])
         future = self.merger.submit(
             merge_queue.prepare_merge, root, folder, state["run"]["branch"], entry["evidence"]["commit"],
             verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log, stopped=self.stopped, slot=slot,

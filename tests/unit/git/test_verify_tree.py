@@ -199,6 +199,7 @@ def test_what_the_setup_command_left_stays_and_what_came_later_goes(prepared, re
     assert (folder / "tools.lock").read_text() == "1\n"
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     "change",
     [
@@ -225,6 +226,7 @@ def test_setup_runs_again_when_a_file_that_it_names_changes(prepared, repository
     assert runs(tmp_path) == 4
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     "loss",
     ["git clean -fdxq", "rm -r deps", "rm -r deps; touch deps", "rm -r deps; ln -s .. deps", "rm .git; git init -q ."],

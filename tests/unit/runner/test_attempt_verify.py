@@ -13,7 +13,7 @@ from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import verify_command
 from batch_implement.core.errors import StateError
-from batch_implement.git import git_client
+from batch_implement.git import git_client, verify_tree
 from batch_implement.store.store import Store
 from batches import BATCHCTL, commit, conditions, git, new_batch, started
 from unattended import UnattendedRun
@@ -202,6 +202,7 @@ def test_a_setup_command_that_fails_only_where_verify_runs_is_not_the_features_f
     assert conditions(state) == ["pending"] and state["status"] == "paused" and not state["attempts"]
 
 
+@pytest.mark.prove
 def test_a_setup_command_that_fails_in_the_merge_queue_keeps_the_work(run_with, project_with_lock):
     setup = 'case "$PWD" in */merged) exit 9 ;; esac'
     state = run_with(WORK, 2, verify="true", setup=setup).drive(jobs=2)
@@ -235,6 +236,7 @@ def test_what_setup_changes_in_tracked_files_is_in_no_commit(run_with, project_w
     assert git(project_with_lock, "show", "--name-only", "--format=", state["run"]["branch"]) == "x"
 
 
+@pytest.mark.prove
 def test_build_caches_that_are_kept_stay_between_features(run_with, project_with_lock, tmp_path):
     verify = f"ls *.db 2> /dev/null; test -e cache/x && touch '{tmp_path}/cached'; mkdir -p cache; touch cache/x"
     state = run_with(WORK, 2, verify=verify, keep=["/cache/"]).drive()
@@ -250,6 +252,7 @@ COMMIT_IN_SUBMODULE = (
 )
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("before", ["checked out", "not checked out", "removed"])
 def test_a_commit_in_a_submodule_outlives_the_worktree_that_it_was_made_in(run_with, repository, tmp_path, before):
     part = tmp_path / "part"
@@ -274,6 +277,7 @@ def test_a_commit_in_a_submodule_outlives_the_worktree_that_it_was_made_in(run_w
     assert refs == "refs/batch/batch-1/1.1"
 
 
+@pytest.mark.prove
 def test_a_commit_in_a_submodule_of_a_failed_attempt_is_kept_too(run_with, repository, tmp_path):
     part = tmp_path / "part"
     subprocess.run(["git", "init", "-q", part], check=True)
@@ -283,3 +287,53 @@ def test_a_commit_in_a_submodule_of_a_failed_attempt_is_kept_too(run_with, repos
     state = run_with(COMMIT_IN_SUBMODULE, verify="false", max_retries=1).drive()
     assert conditions(state) == ["failed"]
     assert git(repository / "part", "log", "-1", "--format=%s", "refs/batch/batch-1/1.1").startswith("1-")
+
+
+def test_a_change_in_a_submodule_that_settings_hide_does_not_pass_the_verify_command(run_with, repository, tmp_path):
+    part = tmp_path / "part"
+    subprocess.run(["git", "init", "-q", part], check=True)
+    commit(part, value="old")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "part")
+    git(repository, "config", "-f", ".gitmodules", "submodule.part.ignore", "dirty")
+    git(repository, "commit", "-qam", "Add a submodule")
+    worker = f"{FROM_FILES} submodule --quiet update --init; echo new > part/value.txt; {WORK}"
+    state = run_with(worker, verify="cat part/value.txt; grep -q new part/value.txt").drive()
+    assert conditions(state) == ["failed"] and "> old" in reason(state)
+
+
+# -- files and variables of others -------------------------------------------------------------------------------------
+
+
+@pytest.mark.prove
+def test_a_file_that_is_made_while_verify_runs_does_not_decide(run_with, tmp_path):
+    verify = f"touch '{tmp_path}/begun'; sleep 1; test -e helper"
+    helper = f"(while ! test -e '{tmp_path}/begun'; do sleep 0.1; done; touch helper)"
+    state = run_with(f"{WORK}; {helper} & {BATCHCTL} done; wait; rm helper", verify=verify).drive()
+    assert conditions(state) == ["failed"] and "exit status 1" in reason(state)
+
+
+def test_a_file_in_a_folder_that_was_untracked_at_the_start_does_not_decide(run_with):
+    worker = "touch lib/adder; echo 'test -e lib/adder' > check.sh; git add check.sh; git commit -qm Work"
+    state = run_with(worker, setup="mkdir lib; touch lib/generated", verify="sh check.sh").drive()
+    assert conditions(state) == ["failed"] and "Not committed yet: lib/adder" in reason(state)
+
+
+@pytest.mark.prove
+def test_a_rebase_that_was_killed_in_the_queues_worktree_costs_no_feature_a_redo(run_with, repository):
+    folder = Path(f"{repository}.worktrees", "batch-1", "merged")
+    head = commit(repository, both="0")
+    verify_tree.prepare(str(repository), str(folder), head)
+    conflict = "git checkout -q --detach; echo 1 > both.txt; git commit -qam 1; git branch -q one; git reset -q --hard "
+    conflict += "HEAD^; echo 2 > both.txt; git commit -qam 2; ! git rebase -q one 2> /dev/null; echo x > app.lock"
+    subprocess.run(["sh", "-c", conflict], cwd=folder, check=True, capture_output=True)
+    git(repository, "branch", "-D", "one")
+    assert git_client.operation_in_progress(str(folder))
+    state = run_with(WORK, 2, verify="test ! -e app.lock && grep 0 both.txt").drive(jobs=2)
+    assert conditions(state) == ["done", "done"] and not state["run"]["sent_back"] and not state["attempts"]
+
+
+def test_verify_has_the_environment_of_the_run_whatever_the_worker_sets(run_with, monkeypatch):
+    monkeypatch.setenv("FROM_RUN", "yes")
+    worker = f"{WORK}; export FROM_RUN=no FROM_WORKER=yes; {BATCHCTL} done"
+    state = run_with(worker, verify='test "$FROM_RUN" = yes && test -z "$FROM_WORKER"').drive()
+    assert conditions(state) == ["done"]
