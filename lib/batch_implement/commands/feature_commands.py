@@ -45,6 +45,8 @@ def start(context: CommandContext) -> CommandResult:
         state = context.store.update(
             lambda current: transitions.start(current, timestamps.now(), base, branch, uncommitted)
         )
+    if uncommitted:
+        user_files.keep_changes(project, state)
     brief_lines = [build_worker_brief(project, state), completed_features.describe_missing(missing)]
     return CommandResult("\n".join(filter(None, brief_lines)))
 
@@ -92,6 +94,10 @@ def done(
         result = _end_as_failed(context, state, refusal.message, "feature")
         result.message = f"{refusal.message}\nSo this attempt has failed. {result.message}"
         return result
+    except RefusedError as refusal:
+        if refusal.topic == "not-committed":
+            user_files.keep_changes(project, state)
+        raise
 
     ignored, losses = proof.pop("ignored", []), user_files.find_losses(project, state)
     proof.update(user_files.get_evidence(losses))

@@ -1,5 +1,6 @@
 """Notice at `batchctl done` what of the user's went from the working tree since the batch began, and bring it back.
 
+    keep_changes(project, state)                before a feature begins, and when `done` finds something uncommitted
     losses = find_losses(project, state)        changes nothing
     describe_losses(losses)                     sentences for the model, who tells the user
     bring_back(project, losses)                 writes files that a stash has and that are not there
@@ -11,12 +12,15 @@ whole it is noticed when all of it went. A worktree of a run has no files of the
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 from ..base import timestamps
 from ..base.text import one_line
 from ..git import git_client
 from ..store import written_files
+from . import evidence
+from .evidence_checks import MAX_IN_COMMAND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,18 +34,36 @@ class Losses(NamedTuple):
     """What is not in the working tree any more.
 
     `stashed` has untracked and ignored files from before the batch by the commit of the stash that has them, `gone`
-    those that no stash has, `stashes` commit and title of each stash that was made since the feature began.
+    those that no stash has, `stashes` commit and title of each stash that was made since the feature began, `undone`
+    the files that are again as in the last commit, by the ref that has their changes.
     """
 
     stashed: Dict[str, List[str]]
     gone: List[str]
     stashes: List[Tuple[str, str]]
+    undone: Dict[str, List[str]]
+
+
+def keep_changes(project: Project, state: State) -> None:
+    """Keep what is uncommitted as a snapshot: whoever's it is, `git checkout .` of a model would end it."""
+    if project.git_dir is None or state.get("attempt_of") or not state["active"]:
+        return
+    from ..git import leftovers
+
+    leftovers.keep(project.root, _get_ref(state), evidence.list_expected_untracked(project, state))
+
+
+def _get_ref(state: State) -> str:
+    from ..git import snapshots
+
+    active = state["active"]
+    return snapshots.get_ref(state["batch_id"], f"{active['feature_index'] + 1}.{active['attempt']}-uncommitted")
 
 
 def find_losses(project: Project, state: State) -> Losses:
     """Return what went since the batch began and was not named by an earlier feature."""
     if project.git_dir is None or state.get("attempt_of"):
-        return Losses({}, [], [])
+        return Losses({}, [], [], {})
     top = git_client.get_top(project.root)
     named = {path for proof in state["evidence"].values() for path in proof.get("gone", ())}
     before = [*state["untracked_at_start"], *written_files.read_ignored(project.private)]
@@ -63,15 +85,33 @@ def find_losses(project: Project, state: State) -> Losses:
             stashed[commit] = have
             gone = [path for path in gone if path not in have and not any(file.startswith(path) for file in have)]
     since_s = timestamps.parse_epoch_s(state["active"]["started_at"])
-    return Losses(stashed, gone, [(commit, title) for commit, made_s, title in stashes if made_s >= since_s])
+    made = [(commit, title) for commit, made_s, title in stashes if made_s >= since_s]
+    return Losses(stashed, gone, made, _find_undone(top, _get_ref(state)))
+
+
+def _find_undone(top: str, ref: str) -> Dict[str, List[str]]:
+    """Return by snapshot of `keep_changes` the files whose changes are neither in HEAD nor in the working tree."""
+    refs = git_client.run_git(top, "for-each-ref", "--format=%(refname)", f"{ref}*").stdout.split()
+    undone: Dict[str, List[str]] = {}
+    for name in refs:
+        raw = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--diff-filter=AM", f"{name}^1", name)
+        fields = git_client.run_git(top, *raw).stdout.split("\0")[:-1]
+        before = {path: about.split(" ") for about, path in zip(fields[0::2], fields[1::2])}
+        listed = git_client.run_git(top, "ls-tree", "-r", "-z", "--full-tree", "HEAD").stdout.split("\0")[:-1]
+        now = {path: about.split(" ") for about, _, path in (line.partition("\t") for line in listed)}
+        for path, (_, _, old, _, status) in before.items():
+            is_as_before = now[path][2] == old if path in now else status == "A"
+            if is_as_before and not (status == "A" and os.path.lexists(os.path.join(top, path))):
+                undone.setdefault(name, []).append(path)
+    return undone
 
 
 def get_evidence(losses: Losses) -> State:
     """Return what the evidence of the feature keeps of the losses."""
     kept: State = {"gone": losses.gone} if losses.gone else {}
-    if losses.stashes:
-        kept["stashes"] = [f"{commit[:12]} {title}" for commit, title in losses.stashes]
-    return kept
+    stashes = [f"{commit[:12]} {title}" for commit, title in losses.stashes]
+    stashes += [f"{ref} {git_client.format_paths(paths)}" for ref, paths in losses.undone.items()]
+    return {**kept, "stashes": stashes} if stashes else kept
 
 
 def describe_losses(losses: Losses) -> str:
@@ -92,6 +132,12 @@ def describe_losses(losses: Losses) -> str:
         lines.append(
             f"The stash {name} ({title}) was made during this feature and may hold changes of the user's: `git stash "
             f"show -p --include-untracked {name}` shows it, `git stash apply {name}` brings it back."
+        )
+    for ref, paths in losses.undone.items():
+        names = " ".join(map(shlex.quote, paths[:MAX_IN_COMMAND]))
+        lines.append(
+            f"Changes that were uncommitted, maybe the user's, were undone in {format_paths(paths)}. They are kept: "
+            f"`git checkout {ref} -- {names}` brings them back."
         )
     return "\n".join(lines)
 

@@ -341,7 +341,7 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
         if evidence.gone:
             yield Look("gone", number, "ended without files from before the batch", format_paths(evidence.gone))
         for stash in evidence.stashes:
-            yield Look("stash", number, "left a stash, which may hold changes of yours", stash)
+            yield Look("stash", number, "left aside what may be changes of yours", stash)
         if evidence.verdict == review_verdicts.FIX:
             yield Look("review", number, "is done although its review says `VERDICT: fix`", evidence.review or "")
         if evidence.asserted:

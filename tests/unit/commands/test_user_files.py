@@ -29,7 +29,7 @@ def test_files_that_a_model_stashed_are_brought_back_and_the_stash_stays(busy):
     assert "out of the way" in git(busy.root, "stash", "list")
     stash = git(busy.root, "rev-parse", "--short=12", "stash@{0}")
     assert f"`git stash apply {stash}` brings it back" in answer
-    assert "left a stash, which may hold changes of yours" in busy.run("report").stdout
+    assert "left aside what may be changes of yours" in busy.run("report").stdout
     assert busy.run("start").returncode == 0
     busy.work("printer.txt")
     assert "stash" not in busy.accept()
@@ -75,3 +75,39 @@ def test_what_is_all_there_is_not_mentioned(busy):
     busy.work("parser.txt")
     answer = busy.accept()
     assert "stash" not in answer and "gone" not in answer
+
+
+def test_uncommitted_changes_that_done_saw_and_a_model_undid_are_named_and_can_be_brought_back(busy):
+    busy.work("parser.txt")
+    busy.write("README.md", "an edit of the user\n")
+    busy.write("idea.md", "a thought of the user\n")
+    assert "Not committed yet: README.md, idea.md" in busy.refusal()
+    git(busy.root, "reset", "-q", "--hard")
+    git(busy.root, "clean", "-fdq")
+    answer = busy.accept()
+    assert "were undone in README.md, idea.md." in answer
+    (command,) = [part for part in answer.split("`") if part.startswith("git checkout refs/batch/")]
+    git(busy.root, *command.split()[1:])
+    assert (busy.root / "README.md").read_text() == "an edit of the user\n"
+    assert (busy.root / "idea.md").read_text() == "a thought of the user\n"
+    assert "left aside what may be changes of yours" in busy.run("report").stdout
+
+
+def test_changes_from_before_a_feature_that_a_model_undid_are_named(busy):
+    busy.work("parser.txt")
+    busy.accept()
+    busy.write("README.md", "an edit of the user\n")
+    assert busy.run("start").returncode == 0
+    git(busy.root, "checkout", "-q", ".")
+    busy.work("printer.txt")
+    assert "were undone in README.md." in busy.accept()
+
+
+def test_changes_that_were_committed_after_a_refusal_are_not_mentioned(busy):
+    busy.write("README.md", "half of the work\n")
+    busy.write("parser.txt", "half of the work\n")
+    busy.refusal()
+    busy.write("parser.txt", "all of the work\n")
+    git(busy.root, "add", "README.md", "parser.txt")
+    git(busy.root, "commit", "-qm", "Add a parser")
+    assert "undone" not in busy.accept()

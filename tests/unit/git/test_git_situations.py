@@ -829,4 +829,4 @@ def test_done_asks_git_a_handful_of_questions_however_many_commits_there_are(pla
 
     monkeypatch.setattr(git_client, "run_git", counted)
     place.done()
-    assert len(asked) <= 15, asked
+    assert len(asked) <= 16, asked
