@@ -2,7 +2,7 @@
 
     settings = read_settings(root, environ)             the existing settings files, as (path, object)
     find_forbidding_rules(settings, calls)              `deny Bash(git:*) in PATH` for each rule that matches a call
-    is_command_allowed(settings, ["Bash(make:*)"], "make test")
+    list_missing_rules(settings, [], "make test")       `["Bash(make test:*)"]`: what lets a client run variants of it
     find_ignored_settings(settings, root, find_trust_folder(root, git_dir), environ)
 
 A call is a tool and its argument: `("Bash", "git add -A")`, `("Edit", "")`. A rule is `Tool` or `Tool(...)`; for Bash
@@ -34,13 +34,19 @@ MANAGED_SETTINGS = (
     else "/etc/claude-code/managed-settings.json"
 )
 WORKER_CALLS = (
-    ("Bash", "git status"), ("Bash", "git add -A"), ("Bash", "git commit -m message"),
-    ("Bash", "batchctl phase implement"), ("Bash", "batchctl done"), ("Edit", ""), ("Write", ""),
+    ("Bash", "git status"), ("Bash", "git add file.txt"), ("Bash", "git commit -m message"), ("Bash", "batchctl done"),
+    ("Edit", ""), ("Write", ""),
     ("Agent", "batch-implement:reviewer"),
 )  # fmt: skip
 CONVERSATION_CALLS = (*WORKER_CALLS, ("Skill", "auto-implement"), ("Agent", "batch-implement:worker"))
 _RULE = re.compile(r"(\*|[A-Za-z][\w*-]*)(?:\((.*)\))?", re.DOTALL)
 _EVERY_PATH = frozenset(("*", "**", "**/*", "./**", "/**", "//**"))
+_SUBCOMMAND = re.compile(r"[A-Za-z][\w:-]*")  # no option, path, pattern, quotation
+_INTERPRETER = re.compile(
+    r"(?:python|pypy|perl|ruby|node|deno|bun|php|lua|bash|sh|zsh|dash|ksh|fish|env|sudo|nice|time|timeout|xargs|nohup|"
+    r"exec|eval|docker|podman|ssh|npx|uvx|uv|poetry|pdm|hatch|npm|pnpm|yarn|make|git)[\d.]*$"
+)
+MAX_BEGINNING_WORDS = 3
 _SEPARATORS = re.compile(r"&&|\|\||[;|\n]")
 
 
@@ -81,10 +87,34 @@ def find_forbidding_rules(settings: Settings, calls: Sequence[Tuple[str, str]]) 
     ]
 
 
-def is_command_allowed(settings: Settings, extra_rules: Iterable[str], command: str) -> bool:
-    """Return whether the settings or the extra rules allow each part of a shell command without asking."""
+def list_missing_rules(settings: Settings, extra_rules: Iterable[str], command: str) -> List[str]:
+    """Return the rules to add so that a client may run a shell command, and narrower variants of it, without asking."""
     rules = [*extra_rules, *(rule for _, data in settings for rule in _read_rules(data, "allow"))]
-    return all(any(is_rule_match(rule, "Bash", part) for rule in rules) for part in split_shell_line(command))
+    missing: Dict[str, None] = {}
+    for part in split_shell_line(command):
+        beginning = derive_beginning(part)
+        # A model runs one test more often than all of them.
+        variants = (part, f"{beginning} variant")
+        if not all(any(is_rule_match(rule, "Bash", variant) for rule in rules) for variant in variants):
+            missing[f"Bash({beginning}:*)"] = None
+    return list(missing)
+
+
+def derive_beginning(command: str) -> str:
+    """Return the words of a command that its narrower variants share: `pytest` of `pytest -q tests`, `make test`.
+
+    The whole command if only an interpreter would be left, which could run anything.
+    """
+    words = command.split()
+    kept = words[:1]
+    for position, word in enumerate(words[1:], 1):
+        is_module = word == "-m" or words[position - 1] == "-m"
+        if not is_module and (not _SUBCOMMAND.fullmatch(word) or len(kept) == MAX_BEGINNING_WORDS):
+            break
+        kept.append(word)
+    program = os.path.basename(kept[0])
+    is_open = len(kept) == 1 and (len(words) == 1 or _INTERPRETER.match(program))
+    return command if is_open or "=" in kept[0] or kept[0][:1] in "'\"(" else " ".join(kept)
 
 
 def split_shell_line(command: str) -> List[str]:

@@ -8,6 +8,7 @@ The verdict is OK, WARNING (works, but not as well as it could) or ERROR (the te
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -217,6 +218,31 @@ def _check_permissions(project: Project, environ: Mapping[str, str]) -> Verdicts
     ignored = claude_settings.find_ignored_settings(settings, project.root, folder, environ)
     if ignored:
         yield WARNING, f"{untrusted_folder_message(ignored, folder)} `claude -p` does not ask."
+    verify = _read_verify_command(project)
+    if verify:
+        effective = [(place, data) for place, data in settings if place != ignored]
+        missing = claude_settings.list_missing_rules(effective, (), verify)
+        if missing:
+            yield WARNING, describe_missing_rules(verify, missing)
+
+
+def _read_verify_command(project: Project) -> Optional[str]:
+    """Return the verify command of the unfinished batch, if there is one that can be read."""
+    try:
+        state = snapshot.read_snapshot(project)
+    except (BatchError, OSError):
+        return None
+    verify: Optional[str] = state["policy"]["verify"] if state and batch_state.is_live(state) else None
+    return verify
+
+
+def describe_missing_rules(verify: str, missing: Sequence[str]) -> str:
+    """Return what a worker in the default permission mode is refused, and the rules that allow it."""
+    rules = json.dumps({"permissions": {"allow": list(missing)}})
+    return (
+        f"A worker in the default permission mode may not run `{verify[:80]}` or variants of it; `batchctl done` still "
+        f"runs it. Allow it in .claude/settings.json: {rules}."
+    )
 
 
 def untrusted_folder_message(path: str, folder: str) -> str:

@@ -67,9 +67,9 @@ def test_the_command_of_a_conversation_is_not_needed_at_night():
 
 def test_a_line_is_allowed_when_each_of_its_commands_is():
     held = one(allow=["Bash(make:*)", 3])
-    assert claude_settings.is_command_allowed(held, [], "make  lint && make test")
-    assert not claude_settings.is_command_allowed(held, [], "make lint && npm test")
-    assert claude_settings.is_command_allowed(held, ["Bash(npm test)"], "make lint; npm test")
+    assert not claude_settings.list_missing_rules(held, [], "make  lint && make test")
+    assert claude_settings.list_missing_rules(held, [], "make lint && npm test")
+    assert not claude_settings.list_missing_rules(held, ["Bash(npm test:*)"], "make lint; npm test")
     assert claude_settings.split_shell_line("a && b || c; d | e\nf &&") == ["a", "b", "c", "d", "e", "f"]
 
 
@@ -190,3 +190,29 @@ def test_settings_that_allow_nothing_need_no_trust(main_tree, tmp_path):
 def test_a_configuration_that_tells_nothing_trusts_nothing(main_tree, tmp_path, known):
     (tmp_path / ".claude.json").write_text(known.replace("ROOT", str(main_tree)))
     assert unheard(main_tree, {"HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("command", "rules"),
+    [
+        ("make test", ["Bash(make test:*)"]),
+        ("pytest -q tests/unit", ["Bash(pytest:*)"]),
+        ("python3 -m pytest -x", ["Bash(python3 -m pytest:*)"]),
+        ("go test ./...", ["Bash(go test:*)"]),
+        ("npm run test -- --ci", ["Bash(npm run test:*)"]),
+        ("make lint && make test", ["Bash(make lint:*)", "Bash(make test:*)"]),
+        ("bash run.sh", ["Bash(bash run.sh:*)"]),  # `Bash(bash:*)` would allow everything
+        ("python3 test.py --all", ["Bash(python3 test.py --all:*)"]),
+        ("make -j2 test", ["Bash(make -j2 test:*)"]),
+        ("CI=1 npm test", ["Bash(CI=1 npm test:*)"]),
+        ("./check", ["Bash(./check:*)"]),
+    ],
+)
+def test_the_rule_for_a_verify_command_allows_it_and_its_narrower_variants(command, rules):
+    assert claude_settings.list_missing_rules([], (), command) == rules
+    assert claude_settings.list_missing_rules([], rules, command) == []
+    assert claude_settings.list_missing_rules([], ["Bash"], command) == []
+
+
+def test_a_rule_for_exactly_the_verify_command_is_not_enough():
+    assert claude_settings.list_missing_rules([], ["Bash(make test)"], "make test") == ["Bash(make test:*)"]

@@ -291,3 +291,9 @@ def test_doctor_exits_with_1_on_an_error_and_changes_nothing(examine, repository
     assert "error  hooks" in capsys.readouterr().out
     assert git(repository, "status", "--porcelain") == ""
     assert not os.path.exists(Store(Project(str(repository))).project.private)
+
+
+def test_doctor_derives_the_rule_that_lets_a_worker_run_the_verify_command(examine, repository):
+    Store(Project(str(repository))).create(new_batch(1, verify="pytest -q"))
+    [text] = [text for _, text in examine("permissions") if "default permission mode" in text]
+    assert text.endswith('Allow it in .claude/settings.json: {"permissions": {"allow": ["Bash(pytest:*)"]}}.')

@@ -390,9 +390,11 @@ def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
     state = new_batch(2, verify="make lint && 'my tests' --all")
     ((good, _), (verdict, text)) = permissions_for(repository, state)
     assert (good, verdict) == (doctor.OK, doctor.WARNING)
-    assert "`--allow 'Bash(make lint)' --allow 'Bash('\"'\"'my tests'\"'\"' --all)'`." in text
+    assert "`--allow 'Bash(make lint:*)' --allow 'Bash('\"'\"'my tests'\"'\"' --all:*)'`." in text
     assert len(permissions_for(repository, state, permission_mode="auto")) == 1
     assert len(permissions_for(repository, state, allow=["Bash(make:*)", "Bash('my tests':*)"])) == 1
+    exactly = permissions_for(repository, new_batch(2, verify="make lint"), allow=["Bash(make lint)"])
+    assert "variants of it" in exactly[1][1]  # a client that runs a part of it would be refused
     assert len(permissions_for(repository, new_batch(2))) == 1
     (repository / ".claude").mkdir()
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(make:*)"]}}))
@@ -408,7 +410,7 @@ def test_what_a_project_that_is_not_trusted_allows_does_not_count(repository, tm
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash(make:*)"]}}))
     _, (look, text), (_, remedy) = permissions_for(repository, state)
     assert look == doctor.WARNING and f"because {repository} is not trusted: start `claude` there" in text
-    assert "Allow it with `--allow 'Bash(make test)'`." in remedy
+    assert "Allow it with `--allow 'Bash(make test:*)'`." in remedy
     bypassed = permissions_for(repository, state, permission_mode="bypassPermissions")
     assert not any("is not trusted" in text for _, text in bypassed)
     (tmp_path / "home").mkdir()

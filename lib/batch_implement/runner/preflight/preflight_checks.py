@@ -48,7 +48,6 @@ MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
 NOT_TRIED = {"check": "verify", "verdict": WARNING, "text": "not tried because of the errors above"}
 OTHER_FOLDER = "give another folder: `--worktrees DIR`"
 MAX_TEXT = 100
-MAX_RULE = 60
 MAX_CONFLICTS = 5
 MAX_ROUNDS = 30
 
@@ -201,18 +200,15 @@ def _check_permissions(project: Project, state: State, options: Options, environ
     effective = [(place, data) for place, data in settings if place != ignored]
     parts = claude_settings.split_shell_line(state["policy"]["verify"])
     forbidden = claude_settings.find_forbidding_rules(settings, [("Bash", part) for part in parts])
-    not_allowed = [
-        part for part in parts if not claude_settings.is_command_allowed(effective, options.allow or (), part)
-    ]
+    missing = claude_settings.list_missing_rules(effective, options.allow or (), state["policy"]["verify"])
     if forbidden:
         yield WARNING, f"A client may not run the verify command ({forbidden[0]}); `batchctl done` still runs it."
-    elif not_allowed and options.permission_mode not in ("auto", "bypassPermissions"):
-        rules = (f"Bash({part})" if len(part) <= MAX_RULE else f"Bash({part.split()[0]}:*)" for part in not_allowed)
-        allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
+    elif missing and options.permission_mode not in ("auto", "bypassPermissions"):
+        allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in missing)
         yield (
             WARNING,
-            "A client may not run the verify command, only `batchctl done` does; a client works better if it can test "
-            f"its changes. Allow it with `{allow}`.",
+            "A client may not run the verify command or variants of it, only `batchctl done` runs it; a client works "
+            f"better if it can test its changes. Allow it with `{allow}`.",
         )
 
 
