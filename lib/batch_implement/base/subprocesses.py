@@ -29,6 +29,9 @@ POLL_S = 0.02
 GRACE_S = 5.0
 MAX_BYTES = 256 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
+MAX_RUNS = 3  # of a command that is killed each time
+STOP_DELAY_S = 1.0
+_KILLS = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM))
 
 
 class Result:
@@ -103,15 +106,25 @@ def run_in_worktree(
 ) -> Result:
     """Run a user's shell command in a worktree; nothing that it started is left running, in the background neither.
 
-    Its output goes to the file `output`, bounded, or into the result without one. `variables` are added to its
-    environment.
+    A command that was killed from outside has decided nothing: it runs again, at most MAX_RUNS times. Its output goes
+    to the file `output`, bounded, or into the result without one. `variables` are added to its environment.
     """
     environment = {**process_identity.command_environment(), **(variables or {})}
     environment[process_identity.WORKTREE_VARIABLE] = folder
-    try:
-        return run_shell(command, folder, timeout_s, environment, output=output, stop=stop, ends_group=True)
-    finally:
-        process_identity.end_marked(folder)
+    for number in range(1, MAX_RUNS + 1):
+        try:
+            result = run_shell(command, folder, timeout_s, environment, output=output, stop=stop, ends_group=True)
+        finally:
+            process_identity.end_marked(folder)
+        # When the machine goes down, `stop` is set a moment after the kill.
+        if not was_killed(result.returncode) or number == MAX_RUNS or (stop and stop.wait(STOP_DELAY_S)):
+            break
+    return result
+
+
+def was_killed(returncode: Optional[int]) -> bool:
+    """Return whether a process, or the shell that ran it, ended by a signal that others send: a person, the system."""
+    return returncode is not None and (-returncode in _KILLS or returncode - 128 in _KILLS)
 
 
 def run_shell(

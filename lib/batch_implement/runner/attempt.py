@@ -13,6 +13,7 @@ import functools
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
 from ..commands import attempt_leftovers, feature_commands, verify_command
 from ..core import batch_policy, batch_state, failure_classification, lease, transitions
-from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
+from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError, RefusedError, UsageError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
 from ..git import git_client, merging, tree_setup, untracked_files, worktrees
@@ -38,6 +39,8 @@ from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, SPENT, Job, Outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
+
+KILLED_GIT = re.compile(r"exit status -[0-9]+, no output|died of signal [0-9]+")
 
 
 def main() -> int:
@@ -92,7 +95,11 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
                 for name, number in stream.spent().items():
                     usage[name] += number
         verifier.raise_error()
-        result = _decide_result(store, job, ended, stream, session_logs) if has_worked else _result_of_state(state, job)
+        result = (
+            _decide_result(store, job, ended, stream, session_logs, stopped)
+            if has_worked
+            else _result_of_state(state, job)
+        )
         if result["kind"] == COMPLETED:  # the merge queue verifies it, maybe on another base
             worktrees.keep_submodule_commits(job.repository, job.worktree)
     except repository_cache.Unreachable as error:
@@ -129,11 +136,14 @@ def _set_up_worktree(job: Job, stopped: threading.Event) -> None:
 
 def _result_of_error(message: str, output: str = "") -> Dict[str, Any]:
     """Return the result of an attempt that failed because of the machine or repository: `interrupted` for an error that
-    passes (a lock of another process, no network), else a user is needed. `output` is that of the program that failed.
+    passes (a lock of another process, a killed git, no network), else a user is needed. `output` is that of the program
+    that failed.
     """
     failure_class = failure_classification.classify_report(output or message)
     kind = kind_of_failure(failure_class)
-    if kind == FAILED:
+    if kind == FAILED and KILLED_GIT.search(message):
+        kind, failure_class = INTERRUPTED, "crash"
+    elif kind == FAILED:
         kind, failure_class = NEEDS_USER, "setup"
     return {"kind": kind, "message": message, "failure_class": failure_class}
 
@@ -242,7 +252,11 @@ def _run_worker(
 
 
 def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
-    """Run `batchctl done` until it has decided. Return "" if it accepted or `stopped` was set, else its message."""
+    """Run `batchctl done` until it has decided. Return "" if it accepted or `stopped` was set, else its message.
+
+    One that was killed, or could not use the state, has decided nothing: it runs again, at most MAX_RUNS times.
+    """
+    undecided = 0
     line = [sys.executable, "-I", os.path.join(project_paths.plugin_root(), "lib", "batchctl.py"), "done"]
     environ = claude_process.client_environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
@@ -251,8 +265,15 @@ def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
         if result.returncode == 0:
             return ""
         if result.returncode not in (None, EXIT_STILL_RUNNING):
+            if result.returncode not in (RefusedError.exit_code, UsageError.exit_code):
+                undecided += 1
+                if undecided < subprocesses.MAX_RUNS:
+                    stopped.wait(subprocesses.STOP_DELAY_S)
+                    continue
             message = result.stderr.decode("utf-8", "replace").partition(f"\n{HELP_PREFIX}")[0]  # help is for users
-            return message.replace("batchctl: ", "", 1).replace("error: ", "", 1).strip()
+            return message.replace("batchctl: ", "", 1).replace("error: ", "", 1).strip() or (
+                f"`batchctl done` ended with exit status {result.returncode} and no message, {undecided} times."
+            )
     process_identity.end_marked(project.root)
     return ""
 
@@ -273,7 +294,7 @@ def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: 
 
 
 def _decide_result(
-    store: Store, job: Job, ended: subprocesses.Result, stream: ClientStream, log_folder: str
+    store: Store, job: Job, ended: subprocesses.Result, stream: ClientStream, log_folder: str, stopped: threading.Event
 ) -> Dict[str, Any]:
     """Return the result by the worktree's batch and by how the client ended."""
     state = store.reconcile()
@@ -281,7 +302,11 @@ def _decide_result(
         message = f"The state of the attempt is missing from {job.worktree}: its client may have removed it."
         return {"kind": FAILED, "message": message, "failure_class": "feature"}
     if state["active"]:
+        if subprocesses.was_killed(ended.returncode):
+            stopped.wait(subprocesses.STOP_DELAY_S)  # what kills all processes may reach the client first
         kind, message, failure_class = _classify_end(job, ended, stream, log_folder)
+        if stopped.is_set() and not ended.timed_out:
+            kind, message, failure_class = INTERRUPTED, "The run was stopped.", "stopped"
         if kind != FAILED:
             retry_after = failure_classification.reset_time(message, timestamps.now())
             return {"kind": kind, "message": message, "failure_class": failure_class, "retry_after": retry_after}
@@ -318,7 +343,7 @@ def _classify_end(job: Job, ended: subprocesses.Result, stream: ClientStream, lo
     if kind != FAILED:
         return kind, message, failure_class
     exit_message = f"The client exited with status {ended.returncode}."
-    if failure_class == "feature" and (ended.returncode < 0 or not result):
+    if failure_class == "feature" and (ended.returncode < 0 or subprocesses.was_killed(ended.returncode) or not result):
         return INTERRUPTED, f"{exit_message} {message}".strip(), "crash"
     return FAILED, message or exit_message, failure_class
 
@@ -341,7 +366,7 @@ def _classify_command_end(exit_code: int, log_folder: str) -> Tuple[str, str, st
     failure_class = failure_classification.classify_report(output)
     message = f"The worker command ended with exit status {exit_code}. End of its output:\n{output[-1500:]}"
     kind = kind_of_failure(failure_class)
-    if kind == FAILED and exit_code < 0:
+    if kind == FAILED and (exit_code < 0 or subprocesses.was_killed(exit_code)):
         return INTERRUPTED, message, "crash"
     return kind, message, failure_class
 

@@ -288,6 +288,8 @@ class Driver:
         outcome = logs.save_logs(outcome, os.path.join(self.log_folder, name))
         for note in outcome.notes:
             self._show_event("note", state, index, note)
+        if self.stopping == "now" and outcome.kind == jobs.INTERRUPTED:
+            outcome = outcome._replace(failure_class="stopped")  # what stops the run ends clients and attempts, too
         state = self.store.update(lambda current: self._apply_outcome(current, now, job, outcome))
         if outcome.kind in (jobs.COMPLETED, jobs.FAILED):
             self.consecutive_waits = 0

@@ -645,3 +645,63 @@ def test_the_state_file_is_never_among_what_a_client_may_commit(job_for):
     local_executor.run_job(job)
     assert git_client.list_changes(job.worktree) == ([], [])
     assert ".claude" not in git(job.worktree, "ls-tree", "-r", "--name-only", "HEAD")
+
+
+# -- kills from outside ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["kill -9 $$", "kill -15 $$", "exit 137", "exit 143", "kill -2 $$; sleep 5"])
+def test_a_command_that_was_killed_is_no_failed_attempt(job_for, repository, end):
+    outcome = local_executor.run_job(job_for(f"cat > /dev/null; echo half > half.txt; {end}"))
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "crash")
+    assert Store(Project(job_for(WORK).worktree)).require()["active"], "the next client goes on here"
+
+
+@pytest.mark.parametrize("end", ["kill -9 $$", "exit 143"])
+def test_a_client_that_was_killed_after_it_said_something_is_no_failed_attempt(job_for, stand_in, end):
+    path = stand_in(f"cat > /dev/null; sed 's/false/true/g' $streams/done.jsonl; {end}")
+    outcome = local_executor.run_job(job_for(None, client={"path": path}))
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "crash"), outcome.message
+
+
+def test_a_verify_command_that_was_killed_runs_again_and_one_that_always_is_has_failed(job_for, tmp_path):
+    once_only = f"[ -e {tmp_path}/killed ] || {{ touch {tmp_path}/killed; kill -9 $$; }}"
+    assert local_executor.run_job(job_for(WORK, policy={"verify": once_only})).kind == jobs.COMPLETED
+    always = f"echo >> {tmp_path}/runs; kill -9 $$"
+    outcome = local_executor.run_job(job_for(WORK, text="another", policy={"verify": always}))
+    assert outcome.kind == jobs.FAILED and "137" in outcome.message
+    assert (tmp_path / "runs").read_text() == "\n" * 3
+
+
+def test_done_that_was_killed_runs_again(job_for, tmp_path):
+    waits = f"echo > {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    job = job_for(WORK, policy={"verify": waits})
+
+    def kill_done():
+        once(tmp_path / "begun")
+        killed = [pid for pid in process_identity.find_marked(job.worktree) if _is_done(pid)]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        (tmp_path / "go").touch()
+        assert killed
+
+    outcome = beside(job, kill_done)
+    assert outcome.kind == jobs.COMPLETED, outcome.message
+
+
+def _is_done(pid: int) -> bool:
+    listed = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return "batchctl.py done" in listed
+
+
+def test_a_git_that_was_killed_is_no_failed_attempt_and_needs_no_user(job_for, tmp_path, monkeypatch):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
+    (folder / "git").write_text(f'#!/bin/sh\ncase "$*" in *"worktree add"*) kill -9 $$;; esac\nexec {real} "$@"\n')
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    outcome = local_executor.run_job(job_for(WORK))
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "crash"), outcome.message
+    monkeypatch.undo()
+    assert local_executor.run_job(job_for(WORK)).kind == jobs.COMPLETED

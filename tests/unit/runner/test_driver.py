@@ -394,6 +394,21 @@ def test_an_attempt_whose_process_is_killed_is_taken_up_again_as_the_same_one(un
     assert state["retry_attempts"] == {}
 
 
+def test_a_machine_that_goes_down_again_and_again_counts_no_attempt(unattended_run, tmp_path):
+    mark = tmp_path / "at-work"
+    unattended = unattended_run(f"{READ} echo $PPID > {mark}.part; mv {mark}.part {mark}; sleep 300", 1, max_retries=0)
+
+    def go_down(unattended: UnattendedRun) -> None:
+        once(unattended, mark)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+
+    for _ in range(4):
+        mark.unlink(missing_ok=True)
+        state = unattended.drive(during=go_down)
+        assert (conditions(state), state["retry_attempts"]) == (["pending"], {})
+
+
 def test_what_breaks_without_end_is_a_failed_attempt_after_three_times(unattended_run):
     state = unattended_run("cat > /dev/null; kill -9 $$", 1, max_retries=0).drive()
     assert conditions(state) == ["failed"]
