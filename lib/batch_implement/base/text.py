@@ -6,6 +6,7 @@ clean_output(text)       what a terminal may get: the same, with line ends and t
 escape_controls(text, "&#{};")      DEL, C1 and bidi controls as escapes
 one_line(text, 80)       cleaned, on one line, at most 80 characters
 shorten(text, 80)        at most 80 characters
+quote_all(texts, 5)      `'Add a page', 'Add a menu' and 3 more`
 duration(seconds)        `6 h 12 min`
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Optional, Sequence
 
 _BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *_BIDI_CONTROLS), " ")
@@ -62,6 +63,12 @@ def one_line(text: str, limit: int = 300) -> str:
 def shorten(text: str, limit: int) -> str:
     """Return text, or what fits of it into `limit` characters with `...` at the end."""
     return text if len(text) <= limit else _with_ellipsis(text, limit)
+
+
+def quote_all(texts: Sequence[str], most: int) -> str:
+    """Return the first `most` of some texts for a message, each on one line of 60 characters, and how many more."""
+    shown = ", ".join(repr(one_line(text, 60)) for text in texts[:most])
+    return shown + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def _with_ellipsis(text: str, limit: int) -> str:

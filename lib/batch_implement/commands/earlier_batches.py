@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..base.text import one_line
+from ..base.text import one_line, quote_all
 from ..core import batch_state
 from ..core.batch_state import key
 from ..core.errors import RefusedError
@@ -129,9 +129,10 @@ def _describe_left_out(listing: Listing, left_out: Dict[int, _Earlier]) -> List[
     ]
     for (branch, command), indices in by_branch.items():
         are = "is" if len(indices) == 1 else "are"
+        shown = quote_all([listing.features[index].text for index in indices], SHOWN)
         sentences.append(
             f"{pluralize(len(indices), 'feature')} left out {are} done on branch {branch}, which is not merged: "
-            f"{_quote_features(listing, indices)}. `{command}` merges {'it' if len(indices) == 1 else 'them'}."
+            f"{shown}. `{command}` merges {'it' if len(indices) == 1 else 'them'}."
         )
     return [*sentences[:-1], f"{sentences[-1]} {_ANYWAY}"] if sentences else []
 
@@ -149,10 +150,8 @@ def _describe_again(listing: Listing, earlier: Dict[int, _Earlier]) -> List[str]
             commands = list(dict.fromkeys(earlier[index].presence.command for index in indices))
             instead = f" Instead, `{commands[0]}` brings it back." if len(commands) == 1 and commands[0] else ""
             subject = pluralize(len(indices), "feature")
-            sentences.append(
-                f"{subject} of batch {batch_id}, {reason}, will be done again: {_quote_features(listing, indices)}."
-                f"{instead}"
-            )
+            shown = quote_all([listing.features[index].text for index in indices], SHOWN)
+            sentences.append(f"{subject} of batch {batch_id}, {reason}, will be done again: {shown}.{instead}")
     return sentences
 
 
@@ -164,11 +163,6 @@ def _describe_all(left_out: Dict[int, _Earlier]) -> str:
     unmerged = sum(one.presence.status == UNMERGED for one in left_out.values())
     merge = " and ".join(f"`{command}`" for command in commands)
     return f"{subject} done in {where}" + (f"; {unmerged} of them not merged yet: {merge}" if unmerged else "")
-
-
-def _quote_features(listing: Listing, indices: Sequence[int]) -> str:
-    shown = [repr(one_line(listing.features[index].text, 60)) for index in indices[:SHOWN]]
-    return ", ".join(shown) + (f" and {len(indices) - SHOWN} more" if len(indices) > SHOWN else "")
 
 
 def _without(listing: Listing, left_out: Dict[int, _Earlier]) -> Listing:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 
-from ..base.text import clean, one_line
+from ..base.text import clean, quote_all
 from ..core import batch_state
 from ..core.batch_state import key
 from ..core.errors import BatchError
 from ..core.prompts import pluralize
+from ..git import git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ def find_problems(project: Project, source: FeatureSource) -> List[str]:
 
 def find_problem(project: Project, file: str) -> str:
     """Return why the list at `file`, relative to the root, cannot be ticked as it is now; empty if it can."""
-    from ..git import git_client
-
     if os.path.splitext(file)[1].lower() not in SUFFIXES:
         return "it is not a Markdown file"
     if not git_client.run_git(project.root, "ls-files", "--", file, literal_paths=True, check=False).stdout:
@@ -68,7 +67,6 @@ def _tick_file(project: Project, state: State, tick: State, *, in_run: bool) -> 
     from ..features import source_files
     from ..features.feature_list import FeatureListError, ListOptions
     from ..features.markdown.ticks import tick_boxes
-    from ..git import git_client
 
     name, root, file = clean(tick["file"]), project.root, tick["file"]
     branch = (state.get("run") or {}).get("branch")
@@ -96,7 +94,7 @@ def _tick_file(project: Project, state: State, tick: State, *, in_run: bool) -> 
     lines = _match(state, wanted, features)
     changed, ticked = tick_boxes(text, lines.values(), options)
     missing = [state["features"][index] for index in wanted if lines.get(index) not in ticked]
-    not_found = f" No open box in {name} for {_quote_texts(missing)}." if missing else ""
+    not_found = f" No open box in {name} for {quote_all(missing, SHOWN)}." if missing else ""
     if not ticked:
         return f"{name} is not ticked.{not_found}"
     commit = _commit(root, ref, file, mode, changed, f"Tick {pluralize(len(ticked), 'feature')} in {name}")
@@ -107,8 +105,6 @@ def _tick_file(project: Project, state: State, tick: State, *, in_run: bool) -> 
 
 def _find_change(project: Project, file: str) -> str:
     """Return why the list cannot be committed in the working tree now; empty if it can."""
-    from ..git import git_client
-
     operation = git_client.operation_in_progress(project.root)
     if operation:
         return f"{operation[0]} is in progress"
@@ -154,7 +150,6 @@ def _match(state: State, wanted: Sequence[int], features: Sequence[Feature]) -> 
 
 def _commit(root: str, ref: str, file: str, mode: str, text: str, message: str) -> str:
     """Commit another text of a file to a branch, or to HEAD, without a look at index and working tree."""
-    from ..git import git_client
 
     def git(*arguments: str, text: Optional[str] = None) -> str:
         return git_client.run_git(root, *arguments, input=text).stdout.rstrip("\n")
@@ -171,8 +166,6 @@ def _commit(root: str, ref: str, file: str, mode: str, text: str, message: str) 
 
 def _replace_in_tree(root: str, tree: str, path: Sequence[str], mode: str, blob: str) -> str:
     """Return the tree with another blob at this path."""
-    from ..git import git_client
-
     entries = git_client.run_git(root, "ls-tree", "-z", "--full-tree", tree).stdout.split("\0")[:-1]
     for place, entry in enumerate(entries):
         about, _, name = entry.partition("\t")
@@ -183,8 +176,3 @@ def _replace_in_tree(root: str, tree: str, path: Sequence[str], mode: str, blob:
                 below = _replace_in_tree(root, about.split(" ")[2], path[1:], mode, blob)
                 entries[place] = f"040000 tree {below}\t{name}"
     return git_client.run_git(root, "mktree", "-z", input="".join(f"{entry}\0" for entry in entries)).stdout.strip()
-
-
-def _quote_texts(texts: Sequence[str]) -> str:
-    shown = ", ".join(repr(one_line(text, 60)) for text in texts[:SHOWN])
-    return shown + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

@@ -48,6 +48,11 @@ def test_a_text_is_shortened_to_its_limit():
     assert text.shorten("ab cdefg", 6) == "ab..."
 
 
+def test_some_of_many_texts_are_quoted_and_the_others_counted():
+    assert text.quote_all(["a\nb", "c"], 2) == "'a b', 'c'"
+    assert text.quote_all(["x" * 100] + ["d"] * 1_200, 1) == f"'{'x' * 57}...' and 1,200 more"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
