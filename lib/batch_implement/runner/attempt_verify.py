@@ -12,6 +12,7 @@ it ends the attempt. A setup command that fails because of what the feature chan
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -22,9 +23,10 @@ from ..base.project_paths import Project
 from ..commands import verify_command
 from ..core.errors import BatchError
 from ..git import git_client, tree_setup, verify_tree
-from .job import Job, get_verify_worktree
+from .job import Job, get_tree_lock, get_verify_worktree
 
 POLL_S = 0.05
+LOCK_S = 10.0
 
 
 class Verifier:
@@ -43,7 +45,7 @@ class Verifier:
 
     def __enter__(self) -> Verifier:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        self.descriptor = verify_command.open_locked(os.path.join(self.folder, "runner"))
+        self.descriptor = wait_for_lock(os.path.join(self.folder, "runner"), self.is_over, timeout_s=LOCK_S)
         for name in os.listdir(self.folder):  # of a process that died
             _remove_file(os.path.join(self.folder, name, "error"))
         self.thread.start()
@@ -86,9 +88,11 @@ class Verifier:
 
     def _verify(self, folder: str, commit: str) -> None:
         job, tree = self.job, get_verify_worktree(self.job)
-        lock = verify_command.open_locked(os.path.join(folder, "lock"))
+        locks = [wait_for_lock(os.path.join(folder, "lock"), self.is_over)]
+        if job.remote:  # an attempt that the driver has given up may still use the worktree of its slot
+            locks.append(wait_for_lock(get_tree_lock(job), self.is_over))
         try:
-            if not self._set_up(folder, tree, commit):
+            if self.is_over.is_set() or not self._set_up(folder, tree, commit):
                 return
             started_s = time.monotonic()
             with open(os.path.join(folder, "output"), "wb") as output:
@@ -100,7 +104,8 @@ class Verifier:
                 exit_code = verify_command.get_exit_code(ended)
                 verify_command.write_result(folder, exit_code, time.monotonic() - started_s)
         finally:
-            os.close(lock)
+            for lock in locks:
+                os.close(lock)
 
     def _set_up(self, folder: str, tree: str, commit: str) -> bool:
         """Make the worktree what the commit is. Return False when that decided: the result is written, or nobody waits.
@@ -124,6 +129,22 @@ class Verifier:
             verify_command.write_result(folder, error.exit_code, time.monotonic() - started_s)
             return False
         return True
+
+
+def wait_for_lock(path: str, stop: threading.Event, timeout_s: float = math.inf) -> int:
+    """Return the descriptor of a file that this process holds the lock of, without the lock once `stop` is set.
+
+    Raises BlockingIOError after `timeout_s` seconds.
+    """
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return verify_command.open_locked(path)
+        except BlockingIOError:  # also for a moment when another process looks whether it is held
+            if time.monotonic() > until_s:
+                raise
+            if stop.wait(POLL_S):
+                return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _remove_file(path: str) -> None:

@@ -159,6 +159,11 @@ def get_verify_worktree(job: Job) -> str:
     return worktrees.get_verify_folder(os.path.dirname(job.worktree), job.slot)
 
 
+def get_tree_lock(job: Job) -> str:
+    """Return the path of the lock of `get_verify_worktree` in a worker's clone, where other attempts may use it."""
+    return os.path.join(job.repository, f"verify-{job.batch_id}-{job.slot}.lock")
+
+
 def lowest_free_slot(running: Iterable[Job]) -> int:
     """Return the lowest number, from 0, that none of the running jobs has."""
     taken = {job.slot for job in running}

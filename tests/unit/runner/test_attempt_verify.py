@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -13,7 +14,9 @@ from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import verify_command
 from batch_implement.core.errors import StateError
-from batch_implement.git import git_client, verify_tree
+from batch_implement.git import git_client, verify_tree, worktrees
+from batch_implement.runner import attempt_verify
+from batch_implement.runner.job import Job, get_tree_lock
 from batch_implement.store.store import Store
 from batches import BATCHCTL, commit, conditions, git, new_batch, started
 from unattended import UnattendedRun
@@ -337,3 +340,24 @@ def test_verify_has_the_environment_of_the_run_whatever_the_worker_sets(run_with
     worker = f"{WORK}; export FROM_RUN=no FROM_WORKER=yes; {BATCHCTL} done"
     state = run_with(worker, verify='test "$FROM_RUN" = yes && test -z "$FROM_WORKER"').drive()
     assert conditions(state) == ["done"]
+
+
+def test_on_a_cluster_an_attempt_waits_for_another_that_uses_the_worktree_of_its_slot(repository, tmp_path):
+    head = commit(repository, work="x")
+    tree = str(tmp_path / "trees" / "1-feature")
+    worktrees.add(str(repository), tree, "batch/batch-1/1-feature", head)
+    project = Project(tree)
+    state = {**started(new_batch(1, verify="true")), "attempt_of": {"batch_id": "batch-1"}}
+    fields = dict.fromkeys(Job._fields[:17])
+    fields.update(batch_id="batch-1", repository=str(repository), remote=True, worktree=tree, policy=state["policy"])
+    job = Job(**{**fields, "base": head})
+    held = verify_command.open_locked(get_tree_lock(job))
+    stopped = threading.Event()
+    with attempt_verify.Verifier(project, state, job, stopped):
+        with pytest.raises(verify_command.StillRunning):
+            verify_command.wait_for_result(project, state, state["policy"], head, 1)
+        assert not os.path.exists(tmp_path / "trees" / "verify-0")
+        os.close(held)
+        assert verify_command.wait_for_result(project, state, state["policy"], head, 60)[0] == 0
+    assert not stopped.is_set()
+    worktrees.remove_generated(str(repository), str(tmp_path / "trees" / "verify-0"))

@@ -23,11 +23,22 @@ import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from ...base import process_identity
+from ...commands import verify_command
 from ...core import failure_classification
 from ...core.errors import BatchError, StateError
 from ...git import git_client, remotes, worktrees
 from ...store import lock
-from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job, get_verify_worktree, kind_of_failure
+from ..job import (
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    LOST,
+    NEEDS_USER,
+    Job,
+    get_tree_lock,
+    get_verify_worktree,
+    kind_of_failure,
+)
 
 FETCH_S = 1800
 PUSH_S = 600
@@ -130,9 +141,21 @@ def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]
     with contextlib.suppress(BatchError):  # a later attempt removes what is left
         if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
             _remove_worktree(here.job.repository, here.job.worktree, here.job.branch)
-        worktrees.remove_generated(here.job.repository, get_verify_worktree(here.job))
+        _remove_verify_worktree(here.job)
         git_client.run_git(here.job.repository, "update-ref", "-d", fetched, check=False)
     return verdict
+
+
+def _remove_verify_worktree(job: Job) -> None:
+    """Remove the worktree that the attempt was verified in, unless another attempt of that slot uses it."""
+    try:
+        lock = verify_command.open_locked(get_tree_lock(job))
+    except BlockingIOError:
+        return
+    try:
+        worktrees.remove_generated(job.repository, get_verify_worktree(job))
+    finally:
+        os.close(lock)
 
 
 def _has_unsaved_work(here: CachedJob) -> bool:

@@ -74,8 +74,8 @@ def check_working_tree(root: str, *, merge: bool) -> Found:
     if os.path.exists(os.path.join(root, ".gitmodules")):
         yield (
             WARNING,
-            "git leaves submodules empty in a new worktree. If the verify command needs them, start it with `git "
-            "submodule update --init`.",
+            "git leaves submodules empty in a new worktree. If features need them, let a setup command fetch them: "
+            "`--setup 'git submodule update --init'`.",
         )
 
 

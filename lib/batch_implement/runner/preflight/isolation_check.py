@@ -36,7 +36,7 @@ def check_isolation(root: str, verify: Optional[str], environ: Mapping[str, str]
         yield (
             ERROR,
             f"The active virtual environment {environment} is in the project, {consequence} Run `deactivate`, and let "
-            "the verify command make one: `python3 -m venv .venv && .venv/bin/pip install -e . && ...`.",
+            "a setup command make one: `--setup 'python3 -m venv .venv && .venv/bin/pip install -e .'`.",
         )
     for name in PATH_VARIABLES:
         inside = [path for path in environ.get(name, "").split(os.pathsep) if path and _is_below(path, root)]
@@ -52,8 +52,8 @@ def check_isolation(root: str, verify: Optional[str], environ: Mapping[str, str]
         yield (
             ERROR,
             f"{file} makes Python import the project from your working tree (an editable install), {consequence} "
-            "Uninstall it there or leave that environment, and let the verify command make one: `python3 -m venv .venv "
-            "&& .venv/bin/pip install -e . && ...`.",
+            "Uninstall it there or leave that environment, and let a setup command make one: `--setup 'python3 -m venv "
+            ".venv && .venv/bin/pip install -e .'`.",
         )
     if any(_has_path(verify, form) for form in {root, os.path.realpath(root)}):
         yield (
