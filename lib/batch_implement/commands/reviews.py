@@ -65,17 +65,13 @@ def _list_ranges(root: str, commits: Sequence[Commit]) -> List[List[str]]:
         return [[tips[0], heads[0]]]
     rows: List[List[str]] = []
     for commit in commits:  # oldest first
-        before = commit.parents[0] if commit.parents else _get_empty_tree(root)
+        before = commit.parents[0] if commit.parents else git_client.write_empty_tree(root)
         row = next((row for row in rows if row[1] == before), None)
         if row is None:
             rows.append([before, commit.sha])
         else:
             row[1] = commit.sha
     return rows
-
-
-def _get_empty_tree(root: str) -> str:
-    return git_client.run_git(root, "hash-object", "-t", "tree", "--stdin", input="").stdout.strip()
 
 
 def _normalize_patch(patch: str) -> bytes:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from ..base.text import one_line
 from ..core.errors import RefusedError
-from . import git_client
+from . import git_client, merging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def attribute_commits(
             (work.commits if commit.sha in own else work.foreign).append(commit)
     unmatched = [commit for commit in unmatched if len(commit.parents) < 2]  # a merge has what its parents have
     if unmatched and base:
-        if _is_contained(root, base):
+        if git_client.get_head(root) and merging.changes_nothing(root, "HEAD", base):
             work.rewritten += [{"old": commit.sha, "new": None, "how": "absorbed"} for commit in unmatched]
         else:
             work.lost = unmatched
@@ -187,12 +187,6 @@ def _find_same_patches(root: str, base: str, new: List[Commit], old: List[Commit
 def _is_same_merge(old: Commit, new: Commit) -> bool:
     """Return whether `new` is the merge `old` made again, on other parents or with another message."""
     return min(len(old.parents), len(new.parents)) > 1 and (old.parents != new.parents or old.tree == new.tree)
-
-
-def _is_contained(root: str, commit: str) -> bool:
-    """Return whether merging `commit` into HEAD would change nothing; False on conflicts, and with git before 2.38."""
-    merged = git_client.run_git(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, check=False)
-    return merged.returncode == 0 and merged.stdout.strip() == git_client.get_tree(root, "HEAD")
 
 
 def _have_net_change(root: str, base: Optional[str], work: Attribution) -> bool:

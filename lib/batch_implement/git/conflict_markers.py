@@ -21,7 +21,7 @@ _DEFAULT_SIZE = 7
 
 def find_conflict_markers(root: str, base: Optional[str], head: str) -> List[str]:
     """Return the paths of the files that changed from `base` (None: the empty tree) to `head` and have got markers."""
-    before = base or git_client.run_git(root, "hash-object", "-t", "tree", "--stdin", input="").stdout.strip()
+    before = base or git_client.write_empty_tree(root)
     fields = iter(
         git_client.run_git(
             root, "diff-tree", "-r", "-z", "-M", "--no-ext-diff", "--no-textconv", "--diff-filter=d", "--name-status",

@@ -114,6 +114,11 @@ def get_tree(root: str, commit: Optional[str]) -> Optional[str]:
     return run_git(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
 
 
+def write_empty_tree(root: str) -> str:
+    """Write the tree without files, which stands for what was before the first commit, and return its name."""
+    return run_git(root, "hash-object", "-w", "-t", "tree", "--stdin", input="").stdout.strip()
+
+
 def list_commits_since(root: str, base: Optional[str]) -> List[str]:
     """Return the commits of HEAD that `base` does not have, oldest first; at most the last MAX_COMMITS."""
     since = ["HEAD", "--not", base] if base else ["HEAD"]

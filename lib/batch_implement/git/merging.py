@@ -43,16 +43,17 @@ class UnrelatedHistories(StateError):
 def merge_trees(folder: str, ours: str, theirs: str, base: Optional[str] = None) -> MergedTree:
     """Merge two commits as `git merge` does, by the attributes of the worktree `folder` (`merge=union`).
 
-    `base` takes the place of their merge base. Writes only objects. Raises UnrelatedHistories and StateError.
+    `base` takes the place of their merge base; then all three may be trees. Writes only objects. Raises
+    UnrelatedHistories and StateError.
     """
     if base is not None:  # `--merge-base` needs git 2.40
-        root = _write_nameless_commit(folder, base, None)
-        ours, theirs = (_write_nameless_commit(folder, commit, root) for commit in (ours, theirs))
+        root = write_nameless_commit(folder, base)
+        ours, theirs = (write_nameless_commit(folder, commit, root) for commit in (ours, theirs))
     merged = git_client.run_git(
         folder, "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, check=False,
         timeout_s=git_client.MERGE_S,
     )  # fmt: skip
-    if merged.returncode in (0, 1):
+    if merged.returncode in (0, 1) and merged.stdout:  # 1 also for a commit that does not exist
         tree, *conflicts = merged.stdout.rstrip("\0").split("\0")
         return MergedTree(tree, list(dict.fromkeys(conflicts)))
     error = UnrelatedHistories if "unrelated histories" in merged.stderr else StateError
@@ -61,9 +62,19 @@ def merge_trees(folder: str, ours: str, theirs: str, base: Optional[str] = None)
     )
 
 
-def _write_nameless_commit(folder: str, commit: str, parent: Optional[str]) -> str:
+def changes_nothing(folder: str, ours: str, theirs: str, base: Optional[str] = None) -> bool:
+    """Return whether merging `theirs` into `ours` (commits, or with `base` trees) gives the tree of `ours`."""
+    try:
+        merged = merge_trees(folder, ours, theirs, base)
+    except UnrelatedHistories:
+        return False
+    return not merged.conflicts and merged.tree == git_client.get_tree(folder, ours)
+
+
+def write_nameless_commit(folder: str, tree: str, parent: Optional[str] = None) -> str:
+    """Write a commit of this tree (or that of a commit) that no ref has. Return it: the same for the same input."""
     parents = ["-p", parent] if parent else []
-    words = ("commit-tree", "--no-gpg-sign", f"{commit}^{{tree}}", *parents)
+    words = ("commit-tree", "--no-gpg-sign", f"{tree}^{{tree}}", *parents)
     return git_client.run_git(folder, *words, input="", environment=_NOBODY).stdout.strip()
 
 

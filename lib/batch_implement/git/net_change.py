@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import git_client
+from . import git_client, merging
 from .commit_attribution import LOG_FORMAT, Commit
 
 PRESENT, REVERTED, UNMERGED, MISSING = "present", "reverted", "unmerged", "missing"
@@ -82,7 +82,7 @@ class _History:
     def __init__(self, root: str, head: str, features: Sequence[Sequence[str]]) -> None:
         self.root, self.head = root, head
         self.head_tree = str(git_client.get_tree(root, head))
-        self.empty_tree = self._git("hash-object", "-w", "-t", "tree", "--stdin", text="").strip()
+        self.empty_tree = git_client.write_empty_tree(root)
         names = self._resolve({name for commits in features for name in commits})
         self.features = [[names.get(name) for name in commits] for commits in features]
         known = list(dict.fromkeys(names.values()))
@@ -174,10 +174,7 @@ class _History:
 
     def _merges_into_head(self, old: str, new: str) -> bool:
         """Return whether the change from tree `old` to tree `new`, merged into HEAD, changes nothing there."""
-        base = self._write_commit(old)
-        ours, theirs = self._write_commit(self.head_tree, base), self._write_commit(new, base)
-        merged = git_client.run_git(self.root, "merge-tree", "--write-tree", "--no-messages", ours, theirs, check=False)
-        return merged.returncode == 0 and merged.stdout.strip() == self.head_tree
+        return merging.changes_nothing(self.root, self.head_tree, new, base=old)
 
     # -- other commits with the same change ----------------------------------------------------------------------------
 
@@ -196,7 +193,7 @@ class _History:
             if not all(same):
                 same = self._find_same_patches([commit.sha for commit in wanted], group.commits[-1].sha, group.parent)
             if not same:
-                squash = self._write_commit(group.new, group.parent)
+                squash = merging.write_nameless_commit(self.root, group.new, group.parent)
                 same = self._find_same_patches([squash], squash, group.parent)
             same = same or self._list_squashes().get(group.commits[-1].sha, [])
             if not same:
@@ -238,7 +235,7 @@ class _History:
                 tree = git_client.get_tree(self.root, tip)
                 if not base or tree is None:
                     continue
-                squash = self._write_commit(tree, base)
+                squash = merging.write_nameless_commit(self.root, tree, base)
                 same = self._find_same_patches([squash], squash, base)
                 for sha in self._git("rev-list", tip, f"^{self.head}", "--").split() if same else ():
                     self.squashes[sha] = same
@@ -354,12 +351,6 @@ class _History:
                 mode, _, sha = about.split(" ")
                 found[path] = f"{mode} {sha}"
         return found
-
-    def _write_commit(self, tree: str, parent: Optional[str] = None) -> str:
-        """Write a commit that no ref has and return its name; it is the same for the same tree and parent."""
-        who = "batch-implement <batch-implement> 0 +0000"
-        lines = [f"tree {tree}", *([f"parent {parent}"] if parent else []), f"author {who}", f"committer {who}", "", ""]
-        return self._git("hash-object", "-w", "-t", "commit", "--stdin", text="\n".join(lines)).strip()
 
     def _find_branch(self, commit: str) -> str:
         """Return a branch that has a commit: the batch's own, else a local one, else a remote one; or nothing."""

@@ -190,16 +190,12 @@ def _walk_files(top: str, path: str) -> Iterator[str]:
 
 def write_empty_commit(root: str) -> str:
     """Return a commit without files, as first parent before the first commit: so that the snapshot can be picked."""
-    return write_snapshot(root, _write_empty_tree(root), [], "nothing")
+    return write_snapshot(root, git_client.write_empty_tree(root), [], "nothing")
 
 
 def get_tree_or_empty(root: str, commit: Optional[str]) -> str:
     """Return the tree of a commit, the empty tree for None."""
-    return git_client.get_tree(root, commit) or _write_empty_tree(root)
-
-
-def _write_empty_tree(root: str) -> str:
-    return git_client.run_git(root, "hash-object", "-t", "tree", "-w", "--stdin", input="").stdout.strip()
+    return git_client.get_tree(root, commit) or git_client.write_empty_tree(root)
 
 
 def list_unique_in_operation(root: str, git_dir: str, head: Optional[str]) -> List[str]:

@@ -402,20 +402,6 @@ def test_a_commit_that_was_squashed_into_another_is_absorbed(root, base):
     }  # fmt: skip
 
 
-def test_without_a_git_that_can_tell_what_was_squashed_counts_as_lost(root, base, monkeypatch):
-    write(root, "mine", "1")
-    git(root, "reset", "-q", "--soft", "HEAD~1")
-    git(root, "commit", "-qm", "All of it", "--date=@1 +0000")
-    assert "lost" not in since(root, base)
-    real = git_client.run_git
-
-    def older(root, *words, **how):
-        return real(root, *("merge-tree", "--no-such-option") if words[0] == "merge-tree" else words, **how)
-
-    monkeypatch.setattr(git_client, "run_git", older)
-    assert since(root, base)["lost"] == [base]
-
-
 # -- let go ------------------------------------------------------------------------------------------------------------
 
 

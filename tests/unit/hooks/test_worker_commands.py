@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import sys
 
 import pytest
 from batch_implement.commands import feature_commands
 from batch_implement.commands.authorization import Caller
 from batch_implement.commands.command import CommandContext
 from batch_implement.core import lease, transitions
-from batch_implement.hooks import dispatch
 from batches import NOW, new_batch, owner
 
 SKILL = {"skill": "batch-implement:auto-implement"}
@@ -24,20 +20,12 @@ def worker(agent):
 
 
 @pytest.fixture
-def fire(repository, monkeypatch, capsys):
+def fire(hook):
     """Return a function that fires an event in session `s-1` and returns its decision and reason, or its output."""
 
     def send(event, tool="", **payload):
-        fields = {"session_id": "s-1", "hook_event_name": event, "cwd": str(repository), **payload}
-        monkeypatch.chdir(repository)
-        monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(repository))
-        monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "s-1")
-        monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(fields).encode())))
-        capsys.readouterr()
-        dispatch.main(event, tool)
-        out = capsys.readouterr().out
-        return json.loads(out)["hookSpecificOutput"] if out else None
+        output = hook(event, tool, **payload)
+        return output["hookSpecificOutput"] if output else None
 
     return send
 
