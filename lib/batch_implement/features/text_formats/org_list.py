@@ -179,7 +179,8 @@ class _OrgReader:
         self.left_out: List[LeftOut] = []
         self.is_open: List[bool] = []
         self.nested = False
-        self.without_keyword = self.boxes = 0
+        self.without_keyword = 0
+        self.boxes = {"text": 0, "done": 0}
 
     def leave_out(self, lines: Sequence[Tuple[int, str]], reason: str) -> None:
         """Note lines that are in no feature, blank ones not."""
@@ -187,7 +188,8 @@ class _OrgReader:
             shown = clean(text).strip()
             if shown:
                 self.left_out.append(LeftOut(number, shown, "comment" if shown.startswith("#") else reason))
-                self.boxes += reason == "text" and OPEN_BOX.match(text) is not None
+                if OPEN_BOX.match(text) and reason in self.boxes:
+                    self.boxes[reason] += 1
 
     def take(self, headline: Headline) -> None:
         """Make a feature of a headline, or of those below it, or say why it is left out."""
@@ -253,11 +255,12 @@ class _OrgReader:
                 f"{self.without_keyword} of the innermost headlines have no keyword and are left out: write `TODO` "
                 "before what is to be done."
             )
-        if self.boxes:
-            notes.append(
-                f"Open boxes below headlines without a keyword, which are left out: {self.boxes}. Write `TODO` before "
-                "such a headline."
-            )
+        for reason, whose in (("text", "without a keyword"), ("done", "that are done")):
+            if self.boxes[reason]:
+                notes.append(
+                    f"Open boxes below headlines {whose}, which are left out: {self.boxes[reason]}. Write `TODO` "
+                    "before such a headline."
+                )
         return notes
 
 

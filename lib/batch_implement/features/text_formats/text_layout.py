@@ -77,6 +77,29 @@ def numbers_hold_bullets(lines: Sequence[Line], marks: Sequence[Mark]) -> bool:
     return bool(kinds) and kinds[0] == "number" and pairs >= 2 and 2 * pairs >= kinds.count("number")
 
 
+def nests_by_one(lines: Sequence[Line], marks: Sequence[Mark]) -> bool:
+    """Return whether bullets one column deeper than others belong to them: at least two have two such below them."""
+    parents = 0
+    for at, (line, mark) in enumerate(zip(lines, marks)):
+        below = zip(lines[at + 1 : at + 3], marks[at + 1 : at + 3])
+        deeper = [each for each, sign in below if each.column == line.column + 1 and sign.sign == mark.sign]
+        parents += bool(mark.kind) and len(deeper) == 2
+    return parents >= 2
+
+
+def find_field_end(lines: Sequence[Line], at: int) -> int:
+    """Return the index behind a field of reStructuredText (`:Authors: ...`) and the lines that go on with it."""
+    end = at + 1
+    while (
+        lines[at].text.startswith(":")
+        and end < len(lines)
+        and lines[end].column > lines[at].column
+        and not lines[end].follows_blank
+    ):
+        end += 1
+    return end
+
+
 def find_wrapped_paragraphs(lines: Sequence[Line], marks: Sequence[Mark]) -> List[bool]:
     """Return for each line whether it goes on with a paragraph of at least three lines that an editor wrapped.
 

@@ -104,6 +104,7 @@ class _OutlineReader:
         self.starts_upper = sum(text[:1].islower() for text in starts) * 5 < len(starts)
         self.wrapped = text_layout.find_wrapped_paragraphs(lines, self.marks)
         self.numbers_hold_bullets = text_layout.numbers_hold_bullets(lines, self.marks)
+        self.step = 1 if text_layout.nests_by_one(lines, self.marks) else 2
         # An editor that wraps lines leaves none that is much longer than the page is wide.
         self.has_long_lines = any(len(line.text) > MAX_WRAPPED_CHARS for line in lines)
         self.is_marked = 2 * sum(bool(mark.kind) for mark in self.marks) >= len(lines)
@@ -147,8 +148,10 @@ class _OutlineReader:
             self._leave_out(line, "table")
             return at + 1
         if text_lines.COMMENT.match(line.text) or not any(map(str.isalnum, line.text)):
-            self._leave_out(line, "comment" if text_lines.COMMENT.match(line.text) else "ruler")
-            return at + 1
+            end = text_layout.find_field_end(self.lines, at) if self.markup == "rst" else at + 1
+            for each in self.lines[at:end]:
+                self._leave_out(each, "comment" if text_lines.COMMENT.match(line.text) else "ruler")
+            return end
         if entry and self.entry and self._joins_entry(entry, at):
             entry.add(line, to_text=not entry.body)
             return at + 1
@@ -207,7 +210,7 @@ class _OutlineReader:
             return False
         if line.column > entry.column:
             is_sibling = mark.kind and mark.kind == entry.mark.kind and mark.sign == entry.mark.sign
-            return not (is_sibling and line.column < entry.column + 2 and mark.depth <= entry.mark.depth)
+            return not (is_sibling and line.column < entry.column + self.step and mark.depth <= entry.mark.depth)
         if line.column < entry.column or not mark.kind:
             return False
         if mark.depth > entry.mark.depth and entry.mark.kind:
