@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Event = Dict[str, Any]
 
 MAX_TEXT_CHARS = 300  # of a message in the log; the state has the whole message
+MAX_REASON_CHARS = 4000  # of why something failed or pauses: the whole reason
 
 
 def events_between(old: Optional[State], new: State) -> List[Event]:
@@ -71,7 +72,7 @@ def _batch_events(old: State, new: State) -> Iterator[Event]:
         yield from run_transitions.run_events(old.get("run"), new["run"])
     if new["pause"] is not old["pause"] and new["pause"] != old["pause"]:
         if new["pause"] is not None:
-            yield {"event": "paused", "reason": new["pause"]["reason"][:MAX_TEXT_CHARS]}
+            yield {"event": "paused", "reason": new["pause"]["reason"][:MAX_REASON_CHARS]}
         elif new["status"] == "in_progress":
             yield {"event": "resumed"}
     if new["status"] != old["status"] and not batch_state.is_live(new):
@@ -121,7 +122,7 @@ def _outcome_events(old: State, new: State) -> Iterator[Event]:
                 reason = (
                     entry["error_message"] if name == "failed" else blocked_features.describe_reason(entry["reason"])
                 )
-                yield {"event": name, "feature": index + 1, "why": reason[:MAX_TEXT_CHARS]}
+                yield {"event": name, "feature": index + 1, "why": reason[:MAX_REASON_CHARS]}
         reopened += sorted(before - after)
     for index in reopened:
         if batch_state.feature_status(new, index) in ("pending", "running"):
@@ -141,7 +142,7 @@ def _attempt_events(old: State, new: State) -> Iterator[Event]:
         fields = {field: entries[-1][field] for field in ("stash", "retry_after") if entries[-1].get(field)}
         yield {
             "event": "attempt ended", "feature": int(name) + 1, "attempt": last["attempt"],
-            "failure_class": last["failure_class"], "why": last["error_message"][:MAX_TEXT_CHARS], **fields,
+            "failure_class": last["failure_class"], "why": last["error_message"][:MAX_REASON_CHARS], **fields,
         }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..store.store import Store
     from .dispatch import HookEvent
 
+MAX_LAST_WORDS = 1000
 PLUGIN_COMMANDS = ("batch-implement", "auto-implement", "batchctl")
 RESUME_HINT = "The batch waits while you talk. Run `/batch-implement --resume` to continue it."
 
@@ -80,6 +81,9 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
         from ..core import transitions  # not loaded for a stop that is continued
 
         reason = f"it stopped {max_continuations} times in a row without progress"
+        last_words = " ".join(event.get_text("last_assistant_message").split())
+        if last_words:  # the end: a question is there
+            reason += f"; its last words: {last_words[-MAX_LAST_WORDS:]}"
         return lease.release(transitions.pause(current, timestamps.now(), reason)), False
 
     state, is_continued = store.update_with_result(continue_or_pause)
@@ -88,8 +92,11 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
         return _block([*store.notes, _describe_next_step(event, state)])
     if state["status"] != "paused":
         return _make_message(store.notes)
-    paused = f"{prompts.progress_summary(state)}. The batch is paused: {state['pause']['reason']}."
-    return _make_message([*store.notes, paused, "Read its last message, then run `/batch-implement --resume`."])
+    from ..base.text import clean_output
+
+    paused = f"{prompts.progress_summary(state)}. The batch is paused: {clean_output(state['pause']['reason'])}"
+    hint = "Answer what it asks, if anything, then run `/batch-implement --resume`."
+    return _make_message([*store.notes, paused if paused.endswith((".", "?", "!")) else f"{paused}.", hint])
 
 
 def _describe_next_step(event: HookEvent, state: State) -> str:

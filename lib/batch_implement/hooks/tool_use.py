@@ -105,7 +105,11 @@ def _handle_pre_tool_use(event: HookEvent, notes: List[str]) -> Optional[Dict[st
 
             phases.begin(event, "implement")
         return event.make_context_output(notes)
-    audit_log.record(event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id)
+    index = event.sidecar.open_index if event.sidecar else None
+    number = {} if index is None or not event.owns_batch else {"feature": index + 1}
+    audit_log.record(
+        event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id, **number
+    )
     return _make_decision("deny", "\n".join([reason, *notes]))
 
 

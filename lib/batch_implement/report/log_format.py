@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ..base.text import clean
-from ..core.batch_events import MAX_TEXT_CHARS
+from ..core.batch_events import MAX_REASON_CHARS, MAX_TEXT_CHARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +70,13 @@ def _repair_entries(entry: Event) -> Iterator[Event]:
         yield {"event": "repaired", "at": entry.get("at"), "what": what}
 
 
+def _cut_field(name: str, value: object) -> str:
+    """Return a field as text: a reason whole, others cut."""
+    return clean(str(value))[: MAX_REASON_CHARS if name in ("why", "reason", "message") else MAX_TEXT_CHARS]
+
+
 def _format_entry(entry: Event) -> str:
-    fields = defaultdict(lambda: "?", {name: clean(str(value))[:MAX_TEXT_CHARS] for name, value in entry.items()})
+    fields = defaultdict(lambda: "?", {name: _cut_field(name, value) for name, value in entry.items()})
     template = _MESSAGES.get(entry["event"])
     message = template.format_map(fields) if template else str(fields.get("text", fields["event"]))
     shown = [name for name in _EXTRA_FIELDS if f"{{{name}}}" not in (template or "")]

@@ -19,7 +19,7 @@ from ..base import fast_json, timestamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, List
+    from typing import Any, Dict, Iterator, List
 
     from ..base.project_paths import Project
     from ..core.errors import BatchError
@@ -113,7 +113,20 @@ def split_for_log(messages: List[str]) -> List[List[str]]:
 def record_refusal(project: Project, asked: str, error: BatchError) -> None:
     """Record that the request `asked` was refused, unless the project has no log folder yet."""
     if os.path.isdir(project.log_folder):
-        record(project.log_folder, "refused", asked=asked[:200], message=error.message, exit_code=error.exit_code)
+        fields = {"asked": asked[:200], "message": error.message, "exit_code": error.exit_code}
+        record(project.log_folder, "refused", **fields, **_identify_open_feature(project))
+
+
+def _identify_open_feature(project: Project) -> Dict[str, int]:
+    """Return the number of the feature that is open, as the field `feature`; nothing without one."""
+    from ..core.errors import BatchError
+    from . import sidecar
+
+    try:
+        current = sidecar.read_sidecar(project.private)
+    except BatchError:
+        return {}
+    return {} if current is None or current.open_index is None else {"feature": current.open_index + 1}
 
 
 def record_script_event(project: Project, event: str, status: str, context: object) -> None:

@@ -54,7 +54,7 @@ class Fingerprint:
 class Sidecar:
     """The content of a sidecar. For `-` in the text `new`, `old` and `owner_pid` are None and `session` is empty."""
 
-    __slots__ = ("live", "new", "old", "open", "owner_pid", "phase", "remind", "session", "unattended")
+    __slots__ = ("live", "new", "old", "open", "open_index", "owner_pid", "phase", "remind", "session", "unattended")
 
     def __init__(
         self,
@@ -67,9 +67,11 @@ class Sidecar:
         unattended: bool = False,
         remind: tuple[str, ...] = (),
         phase: str = "",
+        open_index: "Optional[int]" = None,
     ) -> None:
         self.live, self.new, self.old, self.session, self.owner_pid = live, new, old, session, owner_pid
         self.open, self.unattended, self.remind, self.phase = open, unattended, remind, phase
+        self.open_index = open_index
 
     def match(self, status: "os.stat_result") -> "Optional[Fingerprint]":
         """Return the version that a file with this status is, or None, also for a file that `is_adopting`."""
@@ -159,6 +161,7 @@ def parse(text: bytes) -> "Optional[Sidecar]":
             fields[4][1] == "1",
             tuple(fields[5][1:]),
             fields[3][3] if len(fields[3]) > 3 else "",
+            None if fields[3][1] == "-" else int(fields[3][1]),
         )
     except (ValueError, IndexError):
         return None

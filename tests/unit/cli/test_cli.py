@@ -438,6 +438,22 @@ def test_the_model_is_refused_a_command_of_the_user(by_model, running, command):
     assert state_on_disk(running) == before
 
 
+def test_the_log_names_the_feature_that_done_was_refused_for(running, typed):
+    assert typed("done")[0] == 1
+    typed("start")
+    assert typed("done")[0] == 1
+    first, second = [line for line in typed("log")[1].splitlines() if "`batchctl done` refused" in line]
+    assert "feature" not in first.split("`batchctl done`")[0]
+    assert "  feature 1    `batchctl done` refused" in second
+
+
+def test_a_reason_is_whole_in_the_log(running, typed):
+    reason = "it needs a thing. " * 100 + "END"
+    typed("start")
+    typed("fail", "--reason", reason, "--permanent")
+    assert len([line for line in typed("log")[1].splitlines() if "thing. END" in line]) == 2
+
+
 def test_next_tells_a_worker_and_a_coordinator_what_each_does(by_model, running):
     store = Store(Project(str(running)))
     coordinator = "Call the Skill tool"

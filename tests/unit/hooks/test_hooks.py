@@ -490,6 +490,27 @@ def test_phases_follow_from_what_the_worker_does(hook, begin, store, fields):
     ]  # fmt: skip
 
 
+def test_a_pause_after_stops_keeps_the_models_last_words_and_its_question(hook, begin, store):
+    begin(3)
+    words = "I looked at it.\n" * 100 + "Which of the two\x1b[31m accounts?"
+    for _ in range(lease.MAX_CONTINUATIONS):
+        assert hook("Stop", prompt_id="p", last_assistant_message=words)["decision"] == "block"
+    shown = hook("Stop", prompt_id="p", last_assistant_message=words)["systemMessage"]
+    reason = store.read()["pause"]["reason"]
+    assert reason.startswith("it stopped 3 times in a row without progress; its last words: ")
+    assert reason.endswith("accounts?") and len(reason) < 1100
+    assert "accounts? Answer what it asks, if anything, then run `/batch-implement --resume`." in shown
+    assert "\x1b" not in shown
+
+
+def test_the_log_of_a_refused_tool_call_names_the_open_feature(hook, begin, store):
+    begin(3, start)
+    call = {"tool_input": {"command": "batchctl skip 1"}}
+    assert denied(hook("PreToolUse", "Bash", **call))
+    [entry] = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "denied"]
+    assert entry["feature"] == 1
+
+
 def test_only_a_worker_reads_a_workers_next_step(hook, begin, store):
     begin(3, start)
     agent = {"subagent_type": "batch-implement:worker"}
