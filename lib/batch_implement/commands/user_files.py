@@ -80,10 +80,11 @@ def find_losses(project: Project, state: State) -> Losses:
     stashed: Dict[str, List[str]] = {}
     for commit, _, _ in stashes if gone else ():
         files = _list_untracked_in_stash(top, commit)
-        have = [file for file in files if git_client.exclude_known([file], gone) == []]
+        others = set(git_client.exclude_known(files, gone))
+        have = [file for file in files if file not in others]
         if have:
             stashed[commit] = have
-            gone = [path for path in gone if path not in have and not any(file.startswith(path) for file in have)]
+            gone = [path for path in gone if git_client.exclude_known(have, [path]) == have]
     since_s = timestamps.parse_epoch_s(state["active"]["started_at"])
     made = [(commit, title) for commit, made_s, title in stashes if made_s >= since_s]
     return Losses(stashed, gone, made, _find_undone(top, _get_ref(state)))
@@ -92,15 +93,17 @@ def find_losses(project: Project, state: State) -> Losses:
 def _find_undone(top: str, ref: str) -> Dict[str, List[str]]:
     """Return by snapshot of `keep_changes` the files whose changes are neither in HEAD nor in the working tree."""
     refs = git_client.run_git(top, "for-each-ref", "--format=%(refname)", f"{ref}*").stdout.split()
+    if not refs:
+        return {}
+    listed = git_client.run_git(top, "ls-tree", "-r", "-z", "--full-tree", "HEAD").stdout.split("\0")[:-1]
+    now = {path: about.split(" ") for about, _, path in (line.partition("\t") for line in listed)}
     undone: Dict[str, List[str]] = {}
     for name in refs:
         raw = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--diff-filter=AM", f"{name}^1", name)
         fields = git_client.run_git(top, *raw).stdout.split("\0")[:-1]
         before = {path: about.split(" ") for about, path in zip(fields[0::2], fields[1::2])}
-        listed = git_client.run_git(top, "ls-tree", "-r", "-z", "--full-tree", "HEAD").stdout.split("\0")[:-1]
-        now = {path: about.split(" ") for about, _, path in (line.partition("\t") for line in listed)}
-        for path, (_, _, old, _, status) in before.items():
-            is_as_before = now[path][2] == old if path in now else status == "A"
+        for path, (mode, _, blob, _, status) in before.items():
+            is_as_before = [f":{now[path][0]}", now[path][2]] == [mode, blob] if path in now else status == "A"
             if is_as_before and not (status == "A" and os.path.lexists(os.path.join(top, path))):
                 undone.setdefault(name, []).append(path)
     return undone

@@ -104,7 +104,7 @@ def test_changes_from_before_a_feature_that_a_model_undid_are_named(busy):
 
 
 def test_changes_that_were_committed_after_a_refusal_are_not_mentioned(busy):
-    busy.write("README.md", "half of the work\n")
+    (busy.root / "README.md").chmod(0o755)
     busy.write("parser.txt", "half of the work\n")
     busy.refusal()
     busy.write("parser.txt", "all of the work\n")
