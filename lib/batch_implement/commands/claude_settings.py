@@ -47,6 +47,10 @@ _INTERPRETER = re.compile(
     r"exec|eval|docker|podman|ssh|npx|uvx|uv|poetry|pdm|hatch|npm|pnpm|yarn|make|git)[\d.]*$"
 )
 MAX_BEGINNING_WORDS = 3
+MAX_REFUSALS = 20
+_ALLOWED_RULE = re.compile(
+    r"Bash\((?:cd|ls|cat|echo|pwd|head|tail|grep|wc|true)\b"
+)  # the client asks for none of these
 _SEPARATORS = re.compile(r"&&|\|\||[;|\n]")
 
 
@@ -98,6 +102,22 @@ def list_missing_rules(settings: Settings, extra_rules: Iterable[str], command: 
         if not all(any(is_rule_match(rule, "Bash", variant) for rule in rules) for variant in variants):
             missing[f"Bash({beginning}:*)"] = None
     return list(missing)
+
+
+def count_refusals(calls: Iterable[Tuple[str, str]], rules: Sequence[str]) -> Dict[str, int]:
+    """Return how often each missing rule would have allowed a refused call, at most MAX_REFUSALS rules.
+
+    `rules` are those that hold already.
+    """
+    refusals: Dict[str, int] = {}
+    for tool, command in calls:
+        missing = [tool]
+        if tool == "Bash":
+            missing = [rule for rule in list_missing_rules([], rules, command) if not _ALLOWED_RULE.match(rule)]
+        for rule in missing or ["Bash"]:
+            if rule in refusals or len(refusals) < MAX_REFUSALS:
+                refusals[rule] = refusals.get(rule, 0) + 1
+    return refusals
 
 
 def derive_beginning(command: str) -> str:

@@ -227,6 +227,7 @@ class Client:
     turns: int
     cost_usd: float
     tokens: Dict[str, int]
+    refusals: Dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,14 @@ class Feature:
     push: Optional[Publication]
     failures: List[Failure]
     clients: List[Client]
+
+    def count_refusals(self) -> Dict[str, int]:
+        """Return how many tool calls of its clients permissions refused, by the rule that would allow them."""
+        refusals: Dict[str, int] = {}
+        for client in self.clients:
+            for rule, count in client.refusals.items():
+                refusals[rule] = refusals.get(rule, 0) + count
+        return refusals
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ def _build_client(entry: State) -> Any:
         turns=entry.get("turns", 0),
         cost_usd=entry.get("cost_usd", 0),
         tokens={kind: entry.get(kind, 0) for kind in TOKENS},
+        refusals={to_line(rule): count for rule, count in entry.get("refusals", {}).items()},
     )
 
 

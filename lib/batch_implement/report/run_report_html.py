@@ -233,6 +233,10 @@ def _html_client(client: Client) -> str:
     message = f": {escape(client.message)}" if client.message and client.outcome != "failed" else ""
     places = (("worktree", client.worktree), ("logs", client.logs))
     kept = "".join(f"<br>{name} {_html_code(place)}" for name, place in places if place)
+    kept += "".join(
+        f"<br>{pluralize(count, 'tool call')} refused; <code>--allow</code> {_html_code(rule)} allows that"
+        for rule, count in client.refusals.items()
+    )
     host = f" on {escape(client.place)}" if client.place else ""
     return (
         f"<li>attempt {client.attempt}, {format_time(client.since)}, {duration(client.seconds)}{host}: "

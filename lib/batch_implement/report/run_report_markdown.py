@@ -111,6 +111,9 @@ def _markdown_feature(feature: Feature) -> Iterator[str]:
         message = code_span(one_line(failure.message))
         yield f"  - attempt {failure.attempt} failed ({code_span(failure.failure_class)}): {message}{snapshot}"
 
+    for rule, count in feature.count_refusals().items():
+        yield f"  - {pluralize(count, 'tool call')} refused; `batchctl run --allow` with {code_span(rule)} allows that"
+
 
 def _markdown_feature_facts(feature: Feature) -> Iterator[str]:
     if feature.commit:

@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
-from ..commands import attempt_leftovers, feature_commands, verify_command
+from ..commands import attempt_leftovers, claude_settings, feature_commands, verify_command
 from ..core import batch_policy, batch_state, failure_classification, lease, transitions
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError, RefusedError, UsageError
 from ..core.failure_classification import TREATMENT
@@ -71,7 +71,7 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     """Make the attempt and return its outcome. Errors become outcomes; only bugs are raised."""
     start_s, started_at = time.monotonic(), timestamps.now()
     usage: Dict[str, Any] = dict.fromkeys(SPENT, 0)
-    session_logs, notes = "", []
+    session_logs, notes, stream = "", [], ClientStream()
     original_job, cached = job, None
     try:
         if job.remote:
@@ -90,7 +90,6 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
                 state = store.require()
             has_worked = bool(state["active"]) and verifier.error is None
             if has_worked:
-                stream = ClientStream()
                 ended = _run_worker(store, state, job, stream, session_logs, stopped)
                 for name, number in stream.spent().items():
                     usage[name] += number
@@ -117,9 +116,10 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     log_texts = logs.read_logs(session_logs, result.get("evidence"), log_limit) if session_logs else {}
     if cached:
         result = repository_cache.finish(cached, original_job, result)
+    rules = [*claude_process.TOOLS, *job.client.get("allow", ())]
     return new_outcome(
-        job, **result, spent=usage, started_at=started_at, log=session_logs, log_texts=log_texts,
-        notes=notes,
+        job, **result, spent=usage, started_at=started_at, log=session_logs, log_texts=log_texts, notes=notes,
+        refusals=claude_settings.count_refusals(stream.refused_calls(), rules),
     )  # fmt: skip
 
 

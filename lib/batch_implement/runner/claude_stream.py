@@ -11,7 +11,7 @@ both.
 from __future__ import annotations
 
 import json
-from typing import Any, Dict
+from typing import Any, Dict, List, Tuple
 
 MAX_TOOL_LENGTH = 100
 _TOKENS = {
@@ -78,6 +78,16 @@ class ClientStream:
                 for name, field in _TOKENS.items()
             },
         }
+
+    def refused_calls(self) -> List[Tuple[str, str]]:
+        """Return the tool calls that permissions refused, as (tool, command): the command is empty except for Bash."""
+        denials = self.result.get("permission_denials")
+        entries = [_as_object(denial) for denial in (denials if isinstance(denials, list) else ())]
+        return [
+            (entry["tool_name"], str(_as_object(entry.get("tool_input")).get("command") or ""))
+            for entry in entries
+            if isinstance(entry.get("tool_name"), str)
+        ]
 
     def last_words(self) -> str:
         """Return the text of the client's result, else the last text of the model; "" for none."""

@@ -72,6 +72,7 @@ class Outcome(NamedTuple):
     (not counted; `retry_after` is the earliest useful time, None if unknown) or NEEDS_USER (the batch has to pause).
     `changed`: the attempt left a commit or file. `spent` has the names of SPENT. `place` is where it ran. `log_texts`
     has the ends of its logs by name, which the driver saves in the folder `log`. `notes` are those of its store.
+    `refusals` has the number of tool calls that permissions refused, by the rule that would allow them.
     """
 
     session_id: str
@@ -93,6 +94,7 @@ class Outcome(NamedTuple):
     changed: bool = True
     log_texts: Dict[str, str] = {}  # noqa: RUF012
     notes: List[str] = []  # noqa: RUF012
+    refusals: Dict[str, int] = {}  # noqa: RUF012
 
 
 def kind_of_failure(failure_class: str) -> str:
@@ -184,6 +186,7 @@ def client_record(job: Job, outcome: Outcome) -> State:
         "worktree": job.worktree or None,
         "logs": outcome.log or None,
         "session_id": outcome.session_id,
+        **({"refusals": outcome.refusals} if outcome.refusals else {}),
         **{name: outcome.spent.get(name, 0) for name in SPENT},
     }
 

@@ -216,3 +216,12 @@ def test_the_rule_for_a_verify_command_allows_it_and_its_narrower_variants(comma
 
 def test_a_rule_for_exactly_the_verify_command_is_not_enough():
     assert claude_settings.list_missing_rules([], ["Bash(make test)"], "make test") == ["Bash(make test:*)"]
+
+
+def test_refused_calls_are_counted_by_the_rule_that_would_allow_them():
+    commands = ["make test", "cd x && make test ONE=1", "git add a && npm ci"]
+    calls = [*(("Bash", command) for command in commands), ("WebFetch", "")]
+    counted = claude_settings.count_refusals(calls, ["Bash(git add:*)"])
+    assert counted == {"Bash(make test:*)": 2, "Bash(npm ci:*)": 1, "WebFetch": 1}
+    assert claude_settings.count_refusals([("Bash", "ls > /etc/x")], []) == {"Bash": 1}
+    assert len(claude_settings.count_refusals([("Bash", f"tool{n} a") for n in range(99)], [])) == 20

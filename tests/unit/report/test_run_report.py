@@ -321,3 +321,11 @@ def test_the_report_of_a_batch_without_reviews_does_not_mention_them():
     report = run_report.build_report(completed(new_batch(1)), NOW)
     assert "review" not in run_report_markdown.render_markdown(report)
     assert "<dt>review</dt>" not in run_report_html.render_html(report, "")
+
+
+def test_refused_tool_calls_are_in_the_report_with_the_rule_that_allows_them():
+    state = dispatched(begun(["one"]), 1, 0)
+    state = client(state, 1, 2, 0, "failed", refusals={"Bash(make test:*)": 3})
+    report = run_report.build_report(state, NOW)
+    for text in (run_report_markdown.render_markdown(report), run_report_html.render_html(report, "")):
+        assert "3 tool calls refused" in text and "Bash(make test:*)" in text

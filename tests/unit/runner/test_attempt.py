@@ -511,6 +511,16 @@ def test_a_client_that_does_not_say_what_it_cost_does_not_begin_again_and_again(
     assert kind == (jobs.NEEDS_USER, "budget") and "$0.50" in outcome.message
 
 
+def test_what_permissions_refused_comes_home_with_the_outcome_and_into_the_record(job_for, stand_in):
+    denials = [{"tool_name": "Bash", "tool_input": {"command": f"git add x && make test N={n}"}} for n in (1, 2)]
+    result = json.dumps({"type": "result", "subtype": "success", "result": "No.", "permission_denials": denials})
+    path = stand_in(f"cat > /dev/null; echo '{result}'")
+    job = job_for(None, client={"path": path})
+    outcome = local_executor.run_job(job)
+    assert outcome.refusals == {"Bash(make test:*)": 2}
+    assert jobs.client_record(job, outcome)["refusals"] == {"Bash(make test:*)": 2}
+
+
 ASKED = (
     "cat > /dev/null; trap 'cat $streams/interrupted.jsonl; exit 0' INT; cat $streams/killed.jsonl; echo $$ > {pids}; "
     "sleep 300 & while :; do wait; done"

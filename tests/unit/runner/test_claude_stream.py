@@ -100,3 +100,14 @@ def test_a_tool_is_shown_on_one_short_line():
     stream = read(answer("m", {"type": "tool_use", "name": "Bash", "input": {"command": "a\n b" + "c" * 500}}))
     assert stream.tool.startswith("Bash: a bc") and len(stream.tool) == MAX_TOOL_LENGTH
     assert read(answer("m", {"type": "tool_use", "name": "Skill", "input": {"args": "x"}})).tool == "Skill"
+
+
+def test_the_tool_calls_that_permissions_refused_are_those_of_the_result():
+    denials = [
+        {"tool_name": "Bash", "tool_use_id": "1", "tool_input": {"command": "make test"}},
+        {"tool_name": "WebFetch", "tool_input": {"url": "https://x.invalid"}},
+        {"tool_name": 7}, "x", {"tool_name": "Bash", "tool_input": None},
+    ]  # fmt: skip
+    result = {"type": "result", "permission_denials": denials}
+    assert read(result).refused_calls() == [("Bash", "make test"), ("WebFetch", ""), ("Bash", "")]
+    assert read({"type": "result", "permission_denials": {}}).refused_calls() == read().refused_calls() == []
