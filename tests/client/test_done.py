@@ -529,7 +529,7 @@ def test_in_the_client_done_is_refused_until_everything_is_there(
         yield from refused("does not hold", arguments=("--no-change", "'none needed'"))
         request = yield scripts.batchctl("done")
         assert "Feature 1 of 2 is done" in request.last_text() and "verify passed" in request.last_text()
-        yield from refused("No feature is open", "`/auto-implement`")
+        yield from refused("No feature is open", "Your part ends here")
         yield say("Feature 1 is in.")
 
     def second(request: Request) -> Script:
