@@ -15,16 +15,24 @@ import uuid
 
 from ..base import process_identity, timestamps
 from ..commands import authorization
-from ..core import run_transitions
-from ..core.batch_state import key
+from ..core import batch_state, run_transitions
 from ..core.errors import BatchError, RefusedError
 from ..git import git_client
-from ..git.worktrees import end_processes, get_attempt_folder, get_batch_branch, list_generated_folders, remove
+from ..git.worktrees import (
+    end_processes,
+    finish_branch,
+    get_attempt_branch,
+    get_attempt_folder,
+    get_batch_branch,
+    list_generated_folders,
+    list_worktrees,
+    remove,
+)
 from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import List, Optional
 
     from ..core.batch_state import State
 
@@ -94,7 +102,10 @@ def _prepare_batch_branch(root: str, branch: str) -> str:
 
 
 def recover_dead_run(store: Store, now: str) -> State:
-    """End the processes of a dead run, complete what it had merged, and make pending what it was working on."""
+    """End the processes of a dead run, complete what it had merged, make pending what it was working on, and remove the
+    worktrees and branches that it had no time to remove. `store.notes` name what was kept, and what could not be
+    removed.
+    """
     state, root = store.require(), store.project.root
     run = state["run"]
     for folder in list_generated_folders(run["worktrees"]):
@@ -119,9 +130,40 @@ def recover_dead_run(store: Store, now: str) -> State:
         return current
 
     state = store.update(recover)
-    for index in state["completed_features"]:
-        text, clients = state["features"][index], run["clients"].get(key(index), ())
-        for attempt in {client["attempt"] for client in clients}:
-            with contextlib.suppress(BatchError):  # the run does not need it any more
-                remove(root, get_attempt_folder(run["worktrees"], index, text, attempt))
+    for folder in _list_needless_worktrees(root, state):
+        try:
+            ref = remove(root, folder)
+            store.notes += [f"An earlier run left {folder}: what only it had is kept in {ref}."] if ref else []
+        except (BatchError, OSError) as error:  # the run does not need it
+            store.notes.append(f"An earlier run left {folder}, which could not be removed: {error}")
+    for merge in state["run"]["merges"]:
+        _finish_merged_branch(root, state, merge)
     return state
+
+
+def _list_needless_worktrees(root: str, state: State) -> List[str]:
+    """Return the worktrees in the folder of the batch that no attempt can go on in, and no report names."""
+    top = state["run"]["worktrees"]
+    needed = set(list_generated_folders(top))
+    needed.update(entry["worktree"] for entry in state["run"]["running"].values())
+    for index in [*batch_state.pending_indices(state), *batch_state.failed_indices(state)]:
+        text, used = state["features"][index], batch_state.attempts_used(state, index)
+        is_failed = batch_state.feature_status(state, index) == "failed"
+        needed.add(get_attempt_folder(top, index, text, used if is_failed else used + 1))
+    kept = {os.path.realpath(folder) for folder in needed if folder}
+    below = os.path.join(os.path.realpath(top), "")
+    folders = [path for path, _ in list_worktrees(root)[1:] if os.path.realpath(path).startswith(below)]
+    return [folder for folder in folders if os.path.realpath(folder) not in kept]
+
+
+def _finish_merged_branch(root: str, state: State, merge: State) -> None:
+    """Delete the branch of a merged attempt that is still at the attempt's commit; for a pull request move it."""
+    index, commit = merge["feature_index"], merge["from"]
+    keep = state["run"]["options"].get("pr") == "feature"
+    if keep and commit == merge["commit"]:
+        return
+    for attempt in range(1, batch_state.attempts_used(state, index) + 2):
+        branch = get_attempt_branch(state["batch_id"], index, state["features"][index], attempt)
+        if git_client.get_branch_tip(root, branch) == commit:
+            with contextlib.suppress(BatchError):
+                finish_branch(root, branch, merge["commit"], keep=keep)

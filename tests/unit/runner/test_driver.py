@@ -478,6 +478,42 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
     assert len(state["run"]["clients"]["0"]) == 1
 
 
+@pytest.mark.parametrize("where", ["_remove_worktree", "_end"])
+def test_what_a_killed_driver_had_no_time_to_remove_is_removed_by_the_next_run(unattended_run, repository, where):
+    unattended = unattended_run(f"{READ} date +%N >> f-$n; {COMMIT}", 2)
+
+    class Dies(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Dies
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(driver.Driver, where, die)
+        with pytest.raises(Dies):
+            unattended.drive()
+    store = Store(unattended.project)
+    store.update(lambda state: {**state, "owner": {**state["owner"], "pid": 2**22 - 1, "pid_started": "gone:1"}})
+    if store.require()["status"] == "completed":
+        store.update(lambda state: transitions.retry(state, [1]))
+    unattended.drive()
+    listed = git(repository, "worktree", "list", "--porcelain")
+    assert listed.count("worktree ") == 1, listed
+    branches = git(repository, "for-each-ref", "--format=%(refname:short)", "refs/heads/batch").split()
+    assert branches == ["batch/batch-1/merged"]
+
+
+def test_a_worktree_that_no_state_knows_is_removed_and_what_only_it_has_is_kept(unattended_run, repository):
+    unattended = unattended_run(ONE_FILE, 1)
+    top = Path(f"{repository}.worktrees/batch-1/1-an-older-text.7")
+    git(repository, "worktree", "add", "-q", "-b", "batch/batch-1/1-an-older-text.7", str(top))
+    (top / "unique.txt").write_text("unique")
+    assert unattended.drive()["status"] == "completed"
+    assert not top.exists()
+    assert git(repository, "show", "refs/batch/batch-1/1.7:unique.txt") == "unique"
+    assert any("refs/batch/batch-1/1.7" in text for text in unattended.of("note"))
+
+
 # -- errors of git, the disk and the system ----------------------------------------------------------------------------
 
 
