@@ -23,9 +23,13 @@ MAX_BYTES = 256 * 1024  # then the list moves to `written.old`, over the one bef
 def begin(private: str, ignored: Iterable[str] = ()) -> None:
     """Begin a new list. Its first entry is the time, by the clock of the file system, which is not that of Python.
 
-    `ignored` are the ignored files of the user's, relative to the top of the working tree.
+    `ignored` are the ignored files of the user's, relative to the top of the working tree. Raises StateError when the
+    folder `private` is a link or a file.
     """
-    os.makedirs(private, mode=0o700, exist_ok=True)
+    from ..base import project_paths
+
+    parent, name = os.path.split(private)
+    os.close(project_paths.open_folder(parent, name, create=True))  # refuses a link
     with open(os.path.join(private, IGNORED_NAME), "wb") as listed:
         listed.writelines(os.fsencode(name) + b"\0" for name in ignored)
     path = os.path.join(private, NAME)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+from batch_implement.core.errors import StateError
 from batch_implement.store import written_files
 
 
@@ -36,3 +38,20 @@ def test_without_a_list_nothing_is_recorded(tmp_path):
     written_files.record(str(tmp_path), "/p/a")
     assert written_files.read(str(tmp_path)) == (0, [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_in_place_of_the_private_folder_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "batch-implement").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StateError, match="is a symbolic link"):
+        written_files.begin(str(tmp_path / "batch-implement"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_ignored_files_of_the_user_are_listed_with_the_batch(tmp_path):
+    private = str(tmp_path)
+    assert written_files.read_ignored(private) == []
+    written_files.begin(private, [".env", "private/", "\udce9"])
+    assert written_files.read_ignored(private) == [".env", "private/", "\udce9"]
+    written_files.begin(private)
+    assert written_files.read_ignored(private) == []
