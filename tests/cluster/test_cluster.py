@@ -33,6 +33,18 @@ def test_two_features_are_done_on_a_worker_that_shares_nothing_but_the_remote(cl
     assert [path for path in home.glob("*/worktrees/*/*")] == []
 
 
+@pytest.mark.prove
+def test_the_setup_command_prepares_the_worktrees_of_workers_and_of_the_merge_queue(cluster, repository, remote):
+    user = ClusterUser(repository, remote, cluster())
+    (repository / ".gitignore").write_text("/deps/\n")
+    user.write_features("feature 1", "feature 2", steps='test -e deps/x && echo "$n" > "f-$n"')
+    status, out, errors = user.run(
+        "features.txt", "--verify", "test -e deps/x", "--setup", "mkdir deps; echo x > deps/x"
+    )
+    assert status == 0, out + errors
+    assert sorted(user.merged()) == ["Add 1", "Add 2"]
+
+
 # -- the full proofs: `make prove` ------------------------------------------------------------------------------------
 
 NEEDS = {number: [need for need in (number - 7, number - 11) if need > 0] for number in range(1, 41)}
