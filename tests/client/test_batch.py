@@ -55,6 +55,7 @@ def test_three_features_are_done_verified_and_committed_without_a_permission_ask
         proof = state_of(project)["evidence"][str(index)]
         assert proof["commit"] == line.split()[0] and proof["commits"] == [proof["commit"]]
         assert (proof["verify"]["command"], proof["verify"]["exit_code"]) == ("test -e feature-1.txt", 0)
+        assert Path(proof["verify"]["log"]).with_name("dropped").read_text() == ""  # the client itself adds nothing
     assert nothing_of_ours(project)
     assert git(project, "stash", "list") == ""
 

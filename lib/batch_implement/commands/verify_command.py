@@ -18,7 +18,7 @@ import fcntl
 import os
 import time
 
-from ..base import process_identity, subprocesses
+from ..base import process_identity, project_paths, subprocesses
 from ..base.text import clean
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, StateError
 from ..git import git_client
@@ -39,7 +39,8 @@ TAIL_BYTES = 3000
 TERMINATE_GRACE_S = 5.0
 MAX_DESCRIPTOR = 1 << 16
 SLOT_VARIABLE = "BATCH_SLOT"  # 0 to N-1 for attempts of a run, N for its merge queue: for ports and databases
-_SHELL_VARIABLES = frozenset(("PWD", "OLDPWD", "SHLVL", "_"))
+# What every shell and Claude Code's Bash tool set: left out without a word.
+_SHELL_VARIABLES = frozenset(("PWD", "OLDPWD", "SHLVL", "_", "GIT_EDITOR"))
 TIMED_OUT = 124  # the exit status that timeout(1) uses
 
 
@@ -244,7 +245,7 @@ def get_variables(roots: Iterable[str], slot: Optional[int] = None) -> Dict[str,
 
 def record_environment() -> State:
     """Return what the state keeps of this process's environment: the names of variables, and PATH."""
-    path = os.environ.get("PATH", "")
+    path = _get_path()
     names = sorted(name for name in os.environ if name.isprintable())
     return {"names": names, "path": path if path.isprintable() else None}
 
@@ -252,16 +253,28 @@ def record_environment() -> State:
 def restrict_environment(environment: Dict[str, str], recorded: Optional[State]) -> Tuple[Dict[str, str], List[str]]:
     """Return an environment without the variables that were not there when it was recorded, with PATH as it was.
 
-    Return the names of what was left out as well, and PATH if it was another; of what every shell sets, no names.
+    Return the names of what was left out as well, and PATH if it was another.
     """
     if recorded is None:
         return environment, []
     kept = {name: value for name, value in environment.items() if name in recorded["names"] or name == "PATH"}
     dropped = sorted(environment.keys() - kept.keys() - _SHELL_VARIABLES)
-    if recorded["path"] is not None and kept.get("PATH") != recorded["path"]:
-        dropped.append("PATH")
+    if recorded["path"] is not None:
+        if _split_path(_get_path()) != _split_path(recorded["path"]):
+            dropped.append("PATH")
         kept["PATH"] = recorded["path"]
     return kept, dropped
+
+
+def _get_path() -> str:
+    """Return PATH as it was when this program was started: the launcher passes it on."""
+    return os.environ.get("BATCH_IMPLEMENT_PATH") or os.environ.get("PATH", "")
+
+
+def _split_path(path: str) -> List[str]:
+    """Return the folders of a PATH without that of `batchctl`, which Claude Code adds for its Bash tool."""
+    own = os.path.join(project_paths.plugin_root(), "bin")
+    return [folder for folder in path.split(os.pathsep) if os.path.realpath(folder) != own]
 
 
 def list_dropped(folder: str) -> List[str]:
