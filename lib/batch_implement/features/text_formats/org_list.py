@@ -83,6 +83,9 @@ def read(data: bytes, name: str, options: ListOptions) -> Listing:
     texts = split_lines(decode_text(data, name), name)
     opened, closed = _declared_keywords(texts)
     top = _parse_headlines(texts, opened, opened | closed)
+    for headline in _walk(top.children):
+        if headline.keyword == "TODO" and not headline.text and (headline.children or any(headline.body)):
+            headline.keyword, headline.text = "", "TODO"
     keywords = {headline.keyword for headline in _walk(top.children)} - {""}
     if not keywords:
         return _read_without_keywords(data, texts, top, name, options)
@@ -269,12 +272,14 @@ def _read_without_keywords(
 ) -> Listing:
     """Return what an Org file without keywords lists: boxes, or a single level of headlines, or bullets."""
     boxes = [
-        text for text in texts if text_lines.BOX.match(re.sub(r"^\s*(?:[-+]|\d+[.)])\s+", "", text)) and "[" in text
+        text
+        for text in texts
+        if text_lines.BOX.match(re.sub(r"^\s*(?:[-+]|\d+[.)])\s+", "", text)) and re.search(r"\[|\( \)", text)
     ]
     headlines = _walk(top.children)
     is_flat = headlines and all(not each.children for each in headlines)
     bodies = [each for each in headlines if any(text.strip() for _, text in each.body)]
-    if boxes or not headlines:
+    if boxes or (bodies and all(text_lines.TITLE.match(each.text) for each in headlines)) or not headlines:
         return plain_text.read_org_text(data, name, options)
     if not (is_flat and not bodies) and not options.bullets and not options.leaves:
         raise FeatureListError(

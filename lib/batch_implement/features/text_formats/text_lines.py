@@ -38,7 +38,8 @@ _NUMBERS = (
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+>•●▪·])(?=[^\W_])(?P<text>.+)$")
 BOX = re.compile(
-    r"(?:\[\s*(?:(?P<mark>[xX]|[^\w\s\[\]]\ufe0f?|OK|ok|\.{2,3})\s*)?\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$"
+    r"(?:\[\s*(?:(?P<mark>[xX]|_{1,3}|[^\w\s\[\]]\ufe0f?|OK|ok|\.{2,3})\s*)?\]|\((?P<round>[ xX])\))"
+    r"(?:(?:\s*-\s*(?=[\w\"'`])|\s+)(?P<text>\S.*))?$"  # `[x]-text` and `[x]- text` too
 )
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
@@ -47,6 +48,7 @@ _DATES = r"(?:\s+(?:in|on|at|by|since)?\s*v?[\d.\-/:]*\w?)?"
 DONE_AT_BEGIN = re.compile(rf"\[(?:{DONE})\b[^\]]*\]|\((?:{DONE}){_DATES}\)|(?:{DONE}):\s|@done\b", re.IGNORECASE)
 DONE_AT_END = re.compile(
     rf"[\[(]\s*(?:{DONE}){_DATES}\s*[\])]$|\s[-\u2013—:.,;=>]{{1,3}}\s?(?:{DONE})[.!]*$|[.!?:]\s*(?:{DONE})[.!]*$|"
+    rf"\s=+>\s?(?:{DONE})(?:\s*[,;(].*)?$|"
     r"\s@done\b(?:\([^)]*\))?|\s#done$",
     re.IGNORECASE,
 )
@@ -98,7 +100,8 @@ TWO_SENTENCES = re.compile(r"\w[.!?]\s+[A-Z\u00c0-\u00de\u0400-\u042f]")
 # A sentence to whoever reads the file, not about what is to be done.
 REMARK = re.compile(
     r"(?:please (?:report|send|write|add|feel|see|read|note|do not|don't)|feel free|thanks|note that|n\.?b\.?[: ]|"
-    r"(?:this|the following|these) (?:file|list|document|page|is|are|items?)\b|here (?:is|are)|see (?:also )?\S+$|"
+    r"(?:this|the following|these) (?:file|list|document|page|is|are|items?)\b|here (?:is|are)|"
+    r"see (?:also )?(?:: )?\S+$|(?:subject|from|in-reply-to|references|message-id): \S|"  # of a mail
     r"(?:last )?updated?:? \d|copyright\b|\(c\) |author:|version:|if you (?:want|have|find|would))",
     re.IGNORECASE,
 )
@@ -145,7 +148,7 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
     box = None if is_word else BOX.match(rest)
     if box:
         kind, rest = "box", box["text"] or ""
-        mark = (box["mark"] or box["round"] or "").strip()
+        mark = (box["mark"] or box["round"] or "").strip("_ ")
         if mark in ("*", "..", "...") or mark.lower() == "ok":
             state = "star" if mark == "*" else "open" if mark[0] == "." else "done"
         else:
@@ -211,7 +214,8 @@ def find_decorated_heading(text: str) -> Optional[str]:
     if not heading:
         match = DECORATED.match(text) or BRACKET_HEADING.match(text)
         heading = next(group for group in match.groups() if group) if match else ""
-    if not heading or RULER.match(text) or BOX.match(text) or find_end(text):
+    is_arrow = text.endswith(("=>", "->")) and text[0] != "<"
+    if not heading or is_arrow or RULER.match(text) or BOX.match(text) or find_end(text):
         return None
     return heading.strip(" :") or None
 

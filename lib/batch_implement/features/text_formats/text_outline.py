@@ -361,12 +361,8 @@ class _OutlineReader:
         leads = bool(next_mark and next_mark.kind) and not is_beside and after.column < line.column + 2
         if leads and (line.follows_blank or self.is_marked or after.number == line.number + 1):
             return not self._is_in_paragraph(at)
-        if (
-            text_lines.is_shouted(text)
-            and self.knows_shouting
-            and line.follows_blank
-            and after.number == line.number + 1
-        ):
+        is_over_lines = line.follows_blank and after.number == line.number + 1
+        if is_over_lines and self.knows_shouting and text_lines.is_shouted(text):
             return True
         if after.column > line.column and after.text.endswith(":") and len(after.text) <= MAX_HEADING_CHARS:
             return True

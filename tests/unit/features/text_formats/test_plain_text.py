@@ -54,7 +54,7 @@ def test_each_word_of_a_text_is_in_a_feature_or_in_a_line_that_is_left_out(path)
         for word in (feature.text, *map(str, feature.details.values()))
     )  # fmt: skip
     for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
-        line = re.sub(r"\((?:after|needs):? \d\)|\(after: ", " ", line)
+        line = re.sub(r"\((?:after|needs):? \d\)|\(after: |\[[_ ]\]-", " ", line)
         words = [word.strip("*") for word in line.split()]
         words = [word for word in words if sum(map(str.isalnum, word)) > 2 and word != "TODO"]
         assert number in left_out or [word for word in words if word not in kept] == [], number
@@ -243,3 +243,8 @@ def test_the_headings_of_a_text_are_bounded_as_those_of_markdown_are():
     with pytest.raises(UsageError, match="headings and items above it have 10,0"):
         text = "long " * 1_001
         read(f"## Pages {text}\n### Menus {text}\n- [ ] Add a page\n- [ ] Add a menu\nx\n", ".rst")
+
+
+def test_the_lines_of_a_mail_below_a_list_are_named_as_remarks():
+    text = "Print labels\nSort by year\n\nSubject: Re: labels\nFrom: A <a@example.org>\nIn-Reply-To: <1@example.org>\n"
+    assert any("lines 4, 5, 6" in note for note in read(text).notes)
