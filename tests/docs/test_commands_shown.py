@@ -51,6 +51,7 @@ HERE: dict[str, tuple[str, ...]] = {
     "batchctl resume": (BEGIN, "batchctl pause"),
     "batchctl abort": (BEGIN,),
     "batchctl issues": OF_ISSUES,
+    "batchctl clean --merged": (),
     "batchctl status --watch": OVER,
     "batchctl status --json": (BEGIN,),
     "batchctl statusline": (BEGIN,),

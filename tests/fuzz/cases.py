@@ -181,6 +181,7 @@ CHANGING_COMMANDS = (
     "start",
     "phase test",
     "abort",
+    "clean --all",
     "resume",
     "decide q a",
     "add features.txt",

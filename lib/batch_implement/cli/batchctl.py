@@ -319,6 +319,12 @@ def _schema(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     return CommandResult(text, data=data)
 
 
+def _clean(options: Any, context: CommandContext, cwd: str) -> CommandResult:
+    from ..commands import cleanup
+
+    return cleanup.clean(context, merged=options.merged, everything=options.all)
+
+
 def _doctor(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     from ..commands import doctor
 
@@ -337,6 +343,7 @@ COMMANDS: Dict[str, Handler] = {
     "resume": lambda options, context, cwd: _batch_commands().resume(context, options.batch_id),
     "abort": lambda options, context, cwd: _batch_commands().abort(context),
     "issues": _issues,
+    "clean": _clean,
     "status": _status,
     "statusline": _statusline,
     "next": _next,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .command import CommandContext
 
-USER_COMMANDS = ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues")
+USER_COMMANDS = ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues", "clean")
 READ_COMMANDS = ("status", "statusline", "next", "brief", "log", "report", "validate", "convert", "schema", "doctor")
 WORKER_COMMANDS = ("start", "phase", "done", "fail", "decide")
 VERIFY_VARIABLE = "BATCHCTL_VERIFY"  # set below a verify command: the roots whose batches it may not change

@@ -49,6 +49,7 @@ def run_checks(project: Project, environ: Mapping[str, str], plugin: str) -> Lis
             ("client", lambda: check_client(program)),
             ("hooks", lambda: check_hooks(plugin)),
             ("state", lambda: _check_state(project)),
+            ("worktrees", lambda: _check_worktrees(project)),
             ("gh", lambda: _check_gh(project)),
             ("permissions", lambda: _check_permissions(project, environ)),
         ]
@@ -193,6 +194,25 @@ def _check_state(project: Project) -> Verdicts:
     yield OK, f"batch {state['batch_id']}, revision {state['revision']}, {status}, in {project.state}"
     if batch_state.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
         yield WARNING, "The batch has no verify command, only a commit is required. Create batches with `--verify CMD`."
+
+
+def _check_worktrees(project: Project) -> Verdicts:
+    """Check for worktrees of batches that are not the one in progress. Yields nothing without any."""
+    from ..git import batch_remains
+
+    if project.git_dir is None or not git_client.is_repository(project.root):
+        return
+    try:
+        state = snapshot.read_snapshot(project)
+    except StateError:
+        return  # the check of the state reports it
+    live = state["batch_id"] if state is not None and batch_state.is_live(state) else None
+    items = batch_remains.list_remains(project.root)
+    left = [item for item in items if item.kind == "worktree" and item.batch_id != live]
+    if left:
+        are_left = "is" if len(left) == 1 else "are"
+        count = prompts.pluralize(len(left), "worktree")
+        yield WARNING, f"{count} of earlier batches {are_left} left: `batchctl clean` lists what may be removed."
 
 
 def _check_gh(project: Project) -> Verdicts:
