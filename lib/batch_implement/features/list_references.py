@@ -40,7 +40,9 @@ _NAME = re.compile(
     r"[*_`]{0,3}\[?(?P<name>[0-9]{1,4}(?:\.[0-9]{1,4}){1,5}|[A-Z][A-Za-z]{0,7}-?[0-9]{1,6}(?:\.[0-9]{1,4}){0,4}[a-z]?)"
     r"\]?[*_`]{0,3}[.:)]?[*_`]{0,3}(?=\s|$)"
 )
-_DIGIT = re.compile(r"[0-9]")
+_NAME_START = re.compile(
+    r"[*_`]{0,3}\[?(?:(?:(?:task|step|feature|story)\s+)?[0-9]{1,5}[.:)]|[A-Z]{1,8}-?[0-9])", re.IGNORECASE
+)
 _NUMBER = re.compile(r"[*_`]{0,3}(?:(?:task|step|feature|story)\s+)?(?P<number>[0-9]{1,5})[.:)][*_`]{0,3}(?=\s)", re.I)
 _TASK_NAME = re.compile(r"[*_`]{0,3}(?:task|step|feature|story)\s+(?P<name>[0-9]{1,4}(?:\.[0-9]{1,4}){1,5})\b", re.I)
 
@@ -53,15 +55,20 @@ class Need(NamedTuple):
     is_sure: bool
 
 
+def has_name(text: str) -> bool:
+    """Return whether a text may begin with an id or a number; most do not, and then no more is looked for."""
+    return _NAME_START.match(text) is not None
+
+
 def leading_name(text: str) -> str:
     """Return the id that a text begins with, as `1.2`, `T012` or `US-3`; empty if there is none."""
-    match = _NAME.match(text) or _TASK_NAME.match(text) if _DIGIT.search(text, 0, 24) else None
+    match = _NAME.match(text) or _TASK_NAME.match(text) if has_name(text) else None
     return match["name"] if match else ""
 
 
 def leading_number(text: str) -> int:
     """Return the number that a text begins with, as in `2. Add a page` and `Task 2: add a page`; 0 if there is none."""
-    match = _NUMBER.match(text) if "." in text[:20] or ":" in text[:20] or ")" in text[:20] else None
+    match = _NUMBER.match(text) if has_name(text) else None
     return int(match["number"]) if match else 0
 
 

@@ -25,7 +25,7 @@ PIECES = (
     *("</del>", "<del>", "</summary>", "<summary>", "a=b ", "a=' ", "[DONE]", "[done ", "(cancelled", "what is "),
     *("task 1 ", "\ufe0f", "\xe9", "=-", "@done(", "depends on ", "1, ", "1 ", "`a` ", ":archive", ")\ta"),
 )
-ENDS = ("", "b", "]", ")", ":", "\ny", "|", "*/")
+ENDS = ("", "b", ")", "\ny")
 MARKDOWN = (
     *("{}", "# {}", "{}\n===\n- [ ] a", "- [ ] {}", "- [ ] a {}", "- [ ] a\n  {}", "- [ ] a\n  b{}", "- [ ] a\n{}"),
     *("- [ ] a\n\n  {}", "- [ ] a\n  - [ ] {}", "- {}\n- [ ] a", "{}\n- [ ] a", "> {}\n\n- [ ] a", "- [{}] a"),
@@ -60,7 +60,8 @@ ORG = (
     *("* {}", "* TODO {}", "* TODO a\n{}", "* TODO a\n  - [ ] {}", "#+TODO: {}\n* TODO a", "#+begin_{}\n* TODO a"),
     *("#+begin_src {}\n* TODO a", "* TODO a :{}:", "* a :archive:{}", "#+{}\n* TODO a", "* DONE {}\n* TODO a"),
 )
-CONTEXTS = {".md": MARKDOWN, ".txt": TEXT, ".rst": TEXT, ".adoc": (*TEXT, "----\n{}\n----\n* a"), ".org": ORG}
+ADOC = ("* [*] {}", "----\n{}\n----\n* a", "== {}\n* a", "{}\n----\n* a")  # the rest is read as other texts are
+CONTEXTS = {".md": MARKDOWN, ".txt": TEXT, ".adoc": ADOC, ".org": ORG}
 LINES = {
     ".md": (
         *("- [ ] a%d", "  - [ ] b%d", "- b%d", "  - c", "    d", "", "a", "a:", "# h", "> q", "> - [ ] q%d", "```"),

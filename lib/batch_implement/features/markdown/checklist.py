@@ -355,9 +355,12 @@ class _Reader:
                 continue
             if not box.is_usual:
                 self.report.add_unusual(other.line)
-            state = box.state if self.options.leaves else self._decide_state(box, other.line)
             text = join_head(head, box)
-            reason = self._find_reason(box, OPEN if state in (DASH, UNCLEAR) else state, text, ())
+            if box.mark == " " and not box.is_optional:  # as most of 200,000
+                reason = find_end(text) or self.report.find_without((), text)
+            else:
+                state = box.state if self.options.leaves else self._decide_state(box, other.line)
+                reason = self._find_reason(box, OPEN if state in (DASH, UNCLEAR) else state, text, ())
             is_open = not reason and bool(text) and other.line > end_of_left_out
             if reason and reason not in ("done", "unknown mark"):
                 end_of_left_out = max(end_of_left_out, other.end)

@@ -170,10 +170,13 @@ class Report:
 
     def add_step(self, state: str, text: str) -> None:
         """Count a box inside of a feature."""
-        self.count_box(state)
+        self.boxes[state] += 1
         bare = text.strip("*_`. ")  # there may be 200,000 of them: more is not worth its time
-        self.step_texts[bare.casefold()] += 1
-        self.spellings.setdefault(bare.casefold(), bare)
+        folded = bare.casefold()
+        count = self.step_texts.get(folded, 0) + 1
+        self.step_texts[folded] = count
+        if count == REPEATS:  # before, nobody is told about it
+            self.spellings.setdefault(folded, bare)
 
     def find_without(self, headings: Sequence[str], text: str) -> str:
         """Return `below HEADING` or `--without` if the user leaves a box out; empty otherwise."""

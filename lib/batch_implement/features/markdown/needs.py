@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from ..feature_list import IDENTIFIER, FeatureListError, describe_lines, parse_feature
-from ..list_references import leading_name, leading_number, read_need_line
+from ..list_references import has_name, leading_name, leading_number, read_need_line
 from .blocks import NO_NUMBER
 from .boxes import read_box
 
@@ -90,12 +90,15 @@ class BoxNames:
 
     def add_step(self, item: Block, text: str, index: int) -> None:
         """Add a box inside of another one; `index` is that of its feature, -1 if it is left out."""
+        is_note = text.endswith((")", "]"))
+        if not is_note and "(" not in text and not has_name(text):
+            return  # as most: nobody can refer to it
         record = self._record(item, text)
         if index < 0:
             record.reason = "left out"
             return
         record.features = (index,)
-        if not text.endswith((")", "]")):
+        if not is_note:
             return
         try:
             details = parse_feature(text, self.source, item.line, near_misses=True).details

@@ -62,6 +62,7 @@ def read(data: bytes, name: str, options: ListOptions, *, markup: str = "") -> L
     if not markup and is_checklist(lines):
         from ..markdown import checklist
 
+        del texts, lines  # 60 MB of a list of 10 MB
         return checklist.read(data, name, options)
     if not markup and todo_txt.is_todo_txt(lines):
         return todo_txt.read(lines, name)
