@@ -93,7 +93,7 @@ def is_checklist(lines: Sequence[Line]) -> bool:
 
 def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: List[str]) -> List[Line]:
     """Return the lines with `x` and `o` as boxes where they are marks of entries: beside each other, or `x` alone."""
-    marks = [LETTER_MARK.match(line.raw) for line in lines]
+    marks = [LETTER_MARK.match(line.raw) if line.text[0] in "xXoO" else None for line in lines]
     letters = [mark[2].lower() for mark in marks if mark]
     small = {at for at, mark in enumerate(marks) if mark and mark[2] == "x" and not X_BEFORE_NOUN.match(mark.string)}
     if "o" in letters and "x" in letters and 2 * len(letters) >= len(lines):

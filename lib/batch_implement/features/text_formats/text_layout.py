@@ -60,7 +60,7 @@ def find_tight_markers(lines: Sequence[Line]) -> str:
     """Return the signs that begin entries without a blank after them (`*make it`) in these lines."""
     counts: Dict[str, int] = Counter()
     for line in lines:
-        match = text_lines.TIGHT_MARKER.match(line.text)
+        match = None if line.text[0].isalnum() else text_lines.TIGHT_MARKER.match(line.text)
         if match:
             counts[match["bullet"]] += 1
     spaced = sum(1 for line in lines if line.text[:2] in ("- ", "* ", "+ "))
@@ -81,9 +81,11 @@ def nests_by_one(lines: Sequence[Line], marks: Sequence[Mark]) -> bool:
     """Return whether bullets one column deeper than others belong to them: at least two have two such below them."""
     parents = 0
     for at, (line, mark) in enumerate(zip(lines, marks)):
+        if not mark.kind:
+            continue
         below = zip(lines[at + 1 : at + 3], marks[at + 1 : at + 3])
         deeper = [each for each, sign in below if each.column == line.column + 1 and sign.sign == mark.sign]
-        parents += bool(mark.kind) and len(deeper) == 2
+        parents += len(deeper) == 2
     return parents >= 2
 
 
@@ -159,7 +161,8 @@ def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
     if remarks:
         notes.append(f"A remark, which may be no feature: {_name_lines(remarks)}. Begin what is none with `#`.")
     boxes = [entry for entry in entries if entry.mark.kind == "box"]
-    beside = [entry for entry in unmarked if entry not in remarks and entry not in prose]
+    named = {entry.line for entry in (*remarks, *prose)}
+    beside = [entry for entry in unmarked if entry.line not in named]
     if beside and len(boxes) > len(beside):
         notes.append(f"Without a box beside others, and taken: {_name_lines(beside)}. Begin what is none with `#`.")
     paragraphs = [line.number for entry in entries for line in _find_paragraphs(entry)]
@@ -168,6 +171,8 @@ def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
             f"Indented below a blank line, so in the description of the feature above: {_name_numbers(paragraphs)}. "
             "If that is a feature or a heading, indent it less."
         )
+    if not any("\t" in line.raw for line in lines):
+        return notes
     taken = {number for entry in entries for number in range(entry.line, entry.last_number + 1)}
     pairs = [(line, after) for line, after in zip(lines, lines[1:]) if after.number in taken]
     mixed = [after.number for line, after in pairs if _depends_on_tab_width(line, after)]

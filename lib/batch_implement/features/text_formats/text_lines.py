@@ -129,9 +129,10 @@ class Mark(NamedTuple):
 
 def parse_marker(text: str, *, tight: str = "") -> Mark:
     """Return the marker of a stripped line; `tight` are the signs that need no blank after them in this text."""
+    if text[:1].isalpha() and text[1:2] not in (".", ")"):
+        return Mark("", "", 0, "", text)  # as most lines are
     kind, sign, depth, rest = "", "", 0, text
-    is_word = text[:2].isalpha()
-    match = None if is_word else MARKER.match(text)
+    match = MARKER.match(text)
     if match and len(match["bullet"] or "") > 1 and text.rstrip(":").endswith(match["bullet"]):
         match = None  # `--- 1.0 ---` is a heading
     if match:
@@ -145,7 +146,7 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
         if match and not (text[0] in "*" and "*" in text[1:].rstrip(" .")[-1:]):
             kind, sign, rest = "bullet", match["bullet"], match["text"]
     state = ""
-    box = None if is_word else BOX.match(rest)
+    box = BOX.match(rest)
     if box:
         kind, rest = "box", box["text"] or ""
         mark = (box["mark"] or box["round"] or "").strip("_ ")
@@ -153,7 +154,7 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
             state = "star" if mark == "*" else "open" if mark[0] == "." else "done"
         else:
             state = classify_mark(mark[:1] or " ").replace(UNCLEAR, DASH)
-    elif not is_word:
+    else:
         signed = SIGN.match(rest)
         if signed:
             kind, rest = "box", signed["text"]

@@ -24,8 +24,10 @@ def is_todo_txt(lines: Sequence[Line]) -> bool:
 
     A creation date alone could also be that of a log: then a project, a context or a `key:value` must be there, too.
     """
+    if any(line.column for line in lines):
+        return False
     marked = [line for line in lines if text_lines.TODO_TXT.match(line.text)]
-    if not marked or any(line.column for line in lines):
+    if not marked:
         return False
     others = [line for line in lines if not text_lines.TODO_TXT.match(line.text)]
     if any(text_lines.parse_marker(line.text).kind for line in others) or 3 * len(marked) < len(lines):
