@@ -695,3 +695,15 @@ def test_what_setup_makes_in_every_worktree_has_to_fit_on_the_disk(night, reposi
     assert results["disk"][0][0] == doctor.OK
     verdict, text = results["setup"][-1]
     assert verdict == doctor.ERROR and "3 worktrees of" in text and "and 3 MB of the setup command" in text
+
+
+def test_an_environment_of_the_setup_command_that_leads_back_to_the_users_tree_is_an_error(night, repository):
+    (repository / ".gitignore").write_text("/.venv/\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "Ignore")
+    make = "mkdir -p .venv/lib/python3/site-packages; touch .venv/pyvenv.cfg; "
+    file = ".venv/lib/python3/site-packages/project.pth"
+    ((verdict, text),) = night(with_setup(f"{make} echo '{repository}/src' > {file}"))["setup"]
+    assert verdict == doctor.ERROR and f"The setup command makes {file}, by which Python imports the project" in text
+    ((verdict, _),) = night(with_setup(f'{make} echo "$PWD/src" > {file}'))["setup"]
+    assert verdict == doctor.OK

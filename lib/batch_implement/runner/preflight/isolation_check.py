@@ -18,7 +18,7 @@ from ...commands.doctor import ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Mapping, Optional, Tuple
+    from typing import Iterable, Iterator, List, Mapping, Optional, Tuple
 
 PATH_VARIABLES = ("PATH", "PYTHONPATH", "NODE_PATH")
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages", "lib64/python*/site-packages")
@@ -87,12 +87,31 @@ def _find_editable_installs(root: str, environ: Mapping[str, str]) -> List[str]:
             prefixes.append(prefix)
     if environ.get("HOME"):
         prefixes.append(os.path.join(environ["HOME"], ".local"))
-    found = []
+    return [file for file in _list_import_files(prefixes) if not _is_below(file, root) and _leads_to(file, root)]
+
+
+def check_setup_result(root: str, folder: str) -> Iterator[Tuple[str, str]]:
+    """Yield (ERROR, text) for each virtual environment in the worktree `folder` that leads back to `root`."""
+    places = [os.path.join(glob.escape(folder), name, "pyvenv.cfg") for name in ("*", ".*", "*/*", "*/.*")]
+    files = [file for place in places for file in sorted(glob.glob(place))]
+    for file in _list_import_files(map(os.path.dirname, files)):
+        if _leads_to(file, root):
+            yield (
+                ERROR,
+                f"The setup command makes {os.path.relpath(file, folder)}, by which Python imports the project from "
+                "your working tree, so the verify command would test that instead of the commit. Let it install the "
+                "worktree that it runs in: `pip install -e .`.",
+            )
+
+
+def _list_import_files(prefixes: Iterable[str]) -> List[str]:
+    """Return the files of Python environments that can put folders on Python's path."""
+    found: List[str] = []
     for prefix in dict.fromkeys(prefixes):
         for folder in PACKAGE_FOLDERS:
             for kind in ("*.pth", "__editable__*.py"):
                 for file in sorted(glob.glob(os.path.join(glob.escape(prefix), folder, kind))):
-                    if file not in found and not _is_below(file, root) and _leads_to(file, root):
+                    if file not in found:
                         found.append(file)
     return found
 

@@ -18,7 +18,7 @@ from ...base.text import clean, duration, one_line
 from ...commands import verify_command
 from ...commands.doctor import ERROR, OK, WARNING
 from ...git import git_client, tree_setup, verify_tree, worktrees
-from . import environment_checks
+from . import environment_checks, isolation_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,13 +71,15 @@ def check_setup(
             f"The setup command changes tracked files, which are put back: {git_client.format_paths(changed)}. Make it "
             "leave these files as they are (`npm ci` instead of `npm install`).",
         )
+    leading_back = list(isolation_check.check_setup_result(root, folder))
+    yield from leading_back
     if seconds > feature_time_s:
         yield (
             ERROR,
             f"The setup command {shown} takes {duration(seconds)}, but a client, whose first `batchctl done` waits for "
             f"it, has only {duration(feature_time_s)}. Give it more time with `--feature-time`.",
         )
-    elif not not_ignored:
+    elif not (not_ignored or leading_back):
         size = f"{setup_mb:.0f} MB" if setup_mb >= 1 else "less than 1 MB"
         yield OK, f"{shown} prepares a worktree in {duration(seconds)} and makes {size} there"
     for verdict, text in check_space(tree_mb, setup_mb):
