@@ -367,6 +367,8 @@ def run_git(
         )
     if ended.truncated:
         raise StateError(f"`{call}` in {root} prints more than batch-implement reads.", "git-trouble")
+    if ended.returncode < 0:  # that is no answer, also to a question that git answers by failing
+        raise StateError(f"`{call}` in {root} died of signal {-ended.returncode}. Try again.", "git-trouble")
     stdout, stderr = (data.decode("utf-8", "surrogateescape") for data in (ended.stdout, ended.stderr))
     if ended.returncode != 0 and check:
         cause = stderr.strip()[:500].rstrip(".") or f"exit status {ended.returncode}, no output"

@@ -387,3 +387,13 @@ def test_git_never_waits_for_an_answer_from_a_terminal(root, monkeypatch, tmp_pa
     spy.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert git_client.run_git("/", "--version").stdout == "0 C \n"
+
+
+def test_a_git_that_was_killed_is_no_answer_even_where_a_failure_is_one(repository, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    head = git_client.get_head(str(repository))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(StateError, match="died of signal 9"):
+        git_client.has_commit(str(repository), head)
