@@ -144,8 +144,8 @@ def _commit_net_change(folder: str, onto: str, after: str, last: str, tree: str)
 
 def apply_work(folder: str, tip: str, work: str) -> Optional[List[str]]:
     """Apply the commit `work` to the worktree `folder`, staged. Return the paths in conflict, most of which have
-    conflict markers; None if the repository does not have `work`, or HEAD is not in the history of `tip` and so has
-    commits of its own.
+    conflict markers; None if the repository does not have `work`, if that has no common ancestor with HEAD, or if HEAD
+    is not in the history of `tip` and so has commits of its own.
 
     No git operation is in progress then. Work that was applied before is not applied again. Call before anybody works
     in the folder: what a killed call has left is overwritten.
@@ -159,7 +159,10 @@ def apply_work(folder: str, tip: str, work: str) -> Optional[List[str]]:
     is_known = git_client.run_git(folder, "cat-file", "-e", f"{work}^{{commit}}", check=False).returncode == 0
     if not is_known or not git_client.has_commit(folder, "HEAD", tip):
         return None
-    merged = merge_trees(folder, "HEAD", work)
+    try:
+        merged = merge_trees(folder, "HEAD", work)
+    except UnrelatedHistories:  # its worker has amended the first commit of the repository
+        return None
     git_client.run_git(folder, "read-tree", "--reset", "-u", merged.tree, timeout_s=git_client.MERGE_S)
     with open(f"{mark}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.writelines(f"{path}\0" for path in merged.conflicts)
