@@ -12,6 +12,7 @@ Nothing outside of these folders and branches is touched.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECKOUT_S = 600
 MAX_SLUG_LENGTH = 40
+PREFLIGHT_NAME = "preflight"
 
 
 def list_worktrees(repository: str) -> List[Tuple[str, str]]:
@@ -152,6 +154,16 @@ def remove_generated(repository: str, folder: str) -> None:
             os.rmdir(parent)
         except OSError:
             return
+
+
+def remove_preflights(repository: str, top: str) -> None:
+    """Remove the worktrees of preflights that died, of all batches below `top`: no state knows them."""
+    for folder in glob.glob(os.path.join(glob.escape(top), "*", PREFLIGHT_NAME)):
+        if not process_identity.find_marked(folder):
+            remove_generated(repository, folder)
+            for path in (folder, os.path.dirname(folder)):  # git died before it had begun
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
 
 
 def finish_branch(repository: str, branch: str, commit: str, *, keep: bool) -> None:

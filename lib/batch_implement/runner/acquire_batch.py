@@ -27,6 +27,7 @@ from ..git.worktrees import (
     list_generated_folders,
     list_worktrees,
     remove,
+    remove_preflights,
 )
 from ..store.store import Store
 
@@ -130,6 +131,14 @@ def recover_dead_run(store: Store, now: str) -> State:
         return current
 
     state = store.update(recover)
+    remove_leftovers(store, state)
+    return state
+
+
+def remove_leftovers(store: Store, state: State) -> None:
+    """Remove what a driver or git that died left: worktrees of what is over, branches of what is merged."""
+    root = store.project.root
+    remove_preflights(root, os.path.dirname(state["run"]["worktrees"]))
     for folder in _list_needless_worktrees(root, state):
         try:
             ref = remove(root, folder)
@@ -138,7 +147,6 @@ def recover_dead_run(store: Store, now: str) -> State:
             store.notes.append(f"An earlier run left {folder}, which could not be removed: {error}")
     for merge in state["run"]["merges"]:
         _finish_merged_branch(root, state, merge)
-    return state
 
 
 def _list_needless_worktrees(root: str, state: State) -> List[str]:

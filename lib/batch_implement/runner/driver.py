@@ -109,6 +109,10 @@ class Driver:
         for folder in worktrees.list_generated_folders(state["run"]["worktrees"]):
             remove = functools.partial(worktrees.remove_generated, self.project.root, folder)
             try_step(self.display, f"Removing {folder}", remove)
+        remove_rest = functools.partial(acquire_batch.remove_leftovers, self.store, state)
+        try_step(self.display, "Removing worktrees", remove_rest)
+        for note in self.store.notes:
+            self.display.event("note", note)
         self.display.event("ended", self.end_reason)
         return state
 
@@ -297,7 +301,7 @@ class Driver:
             self._show_event("done", state, index, "verified")
         elif batch_state.feature_status(state, index) != "pending":
             self._report_failure(state, index, outcome.message)
-        elif outcome.kind == jobs.FAILED:
+        elif state["retry_attempts"].get(key(index), 0) >= job.attempt:  # counted
             self._show_event("failed", state, index, outcome.message)
             self._remove_worktree(job.worktree)  # commits stay on the branch, changes in a snapshot
         else:

@@ -262,3 +262,17 @@ def test_removing_ends_what_still_runs_for_it(repository, top):
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+def test_preflights_that_died_are_removed_and_one_that_still_runs_is_not(repository, top):
+    preflight, running = top / "preflight", top.parent / "batch-2" / "preflight"
+    for folder in (preflight, running):
+        worktrees.add_detached(str(repository), str(folder), "HEAD")
+    (top.parent / "batch-3" / "preflight").mkdir(parents=True)
+    with subprocess.Popen(
+        ["sleep", "60"], env={**os.environ, process_identity.WORKTREE_VARIABLE: str(running)}
+    ) as process:
+        worktrees.remove_preflights(str(repository), str(top.parent))
+        process.kill()
+    assert names(repository) == ["preflight"] and running.is_dir()
+    assert sorted(os.listdir(top.parent)) == ["batch-2"]

@@ -96,7 +96,7 @@ def run_checks(
         checks += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
     if _has_errors(checks):
         return [*checks, NOT_TRIED]
-    folder, policy = os.path.join(top, batch_id, "preflight"), state["policy"]
+    folder, policy = os.path.join(top, batch_id, worktrees.PREFLIGHT_NAME), state["policy"]
     setup, feature_time_s = verify_command.get_setup(policy, (root, folder), 0), options.feature_time or FEATURE_TIME_S
     try:
         if setup and setup.command:
