@@ -24,6 +24,9 @@ from .job import Job, max_cost_usd
 MAX_STREAM_BYTES = 50_000_000
 MAX_LINE_BYTES = 16_000_000
 PROGRESS_S = 1.0
+# From this version on (measured) the system prompt can leave out paths and git's status, so that it has the same bytes
+# in each worktree and the workers share its cache: tools and system prompt, about 9,700 tokens; without, the tools.
+SHARED_PROMPT_VERSION = (2, 1, 330)
 TOOLS = (
     "Bash(batchctl:*)", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git status:*)", "Bash(git diff:*)",
     "Bash(git log:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
@@ -56,6 +59,8 @@ def command_line(job: Job, plugin: str) -> List[str]:
     ):
         if value is not None:
             line += [option, str(value)]
+    if tuple(client.get("version") or ()) >= SHARED_PROMPT_VERSION:
+        line.append("--exclude-dynamic-system-prompt-sections")
     with open(os.path.join(plugin, "agents", "worker.md"), encoding="utf-8") as file:
         steps = file.read().split("\n---\n", 1)[-1].strip()
     return [*line, "--append-system-prompt", steps, "--allowedTools", *TOOLS, *client.get("allow", ())]

@@ -38,9 +38,9 @@ class Job(NamedTuple):
     creates `branch` in the folder `worktree` (empty: the worker chooses). `policy` and `details` are those of the
     feature, `needs` the features that it builds on (`{text, commit}`), `earlier` its previous attempts from the state.
     Work of the last one that could not be merged is applied first. `command` replaces the client unless None. `client`
-    is `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
-    `left_usd`, its share of the rest of the run's cost limit; each may be None. `slot` is the lowest number, from 0,
-    that no other running attempt has.
+    is `{path, version, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the
+    attempt and `left_usd`, its share of the rest of the run's cost limit; each may be None. `slot` is the lowest
+    number, from 0, that no other running attempt has.
     """
 
     batch_id: str
@@ -144,6 +144,7 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
         client={
             "path": options.get("client"),
             **{name: options.get(name) for name in ("model", "permission_mode")},
+            "version": options.get("client_version"),
             "allow": options.get("allow", []),
             "settings": settings if os.path.exists(settings) and not remote else None,
         },

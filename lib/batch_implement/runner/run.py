@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 import traceback
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Tuple
@@ -20,8 +21,7 @@ from ..base import timestamps
 from ..base.project_paths import Project
 from ..base.text import one_line
 from ..cli import arguments
-from ..commands import batch_commands, earlier_batches, list_ticking
-from ..commands.doctor import ERROR
+from ..commands import batch_commands, doctor, earlier_batches, list_ticking
 from ..core import batch_state, prompts, run_transitions, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import sources
@@ -92,7 +92,7 @@ def run(
         checks += cluster.check() if cluster else []
         if feature_list is not None:
             checks += _check_existing_batch(context, replace=typed.replace)
-        errors = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == ERROR]
+        errors = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == doctor.ERROR]
         if typed.dry_run:
             shown = run_options._replace(jobs=run_options.jobs or cluster.slots) if cluster else run_options
             listing = feature_list.listing if feature_list is not None else None
@@ -131,7 +131,7 @@ def _check_existing_batch(context: CommandContext, *, replace: bool) -> List[Dic
     try:
         batch_commands.refuse_existing_batch(context.read_state_if_usable(), context.caller, replace=replace)
     except RefusedError as error:
-        return [{"check": "batch", "verdict": ERROR, "text": error.message}]
+        return [{"check": "batch", "verdict": doctor.ERROR, "text": error.message}]
     return []
 
 
@@ -140,6 +140,8 @@ def _acquire_batch(store: Store, run_options: Options, cluster: Optional[DaskExe
     jobs = run_options.jobs or (cluster.slots if cluster else 1)
     stored = options.to_stored(run_options)
     stored.update(remote=cluster.remote if cluster else None, scheduler=cluster.address if cluster else None)
+    program = shutil.which(run_options.client or "claude") if run_options.worker is None and not cluster else None
+    stored["client_version"] = doctor.read_client_version(program) if program else None
     state = acquire_batch.acquire_run(
         store, timestamps.now(), jobs=jobs, worktrees=run_options.worktrees or "", options=stored,
         budgets=options.to_budgets(run_options), policy=options.to_policy(run_options),

@@ -452,7 +452,11 @@ def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_b
     allowed = line[line.index("--allowedTools") + 1 :]
     assert allowed == [*claude_process.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
     plain = claude_process.command_line(job_for(None), project_paths.plugin_root())
-    assert not {"--max-turns", "--max-budget-usd", "--settings", "--model"} & set(plain)
+    shared = "--exclude-dynamic-system-prompt-sections"
+    assert not {"--max-turns", "--max-budget-usd", "--settings", "--model", shared} & set(plain)
+    for version, is_shared in (([2, 1, 330], True), ([2, 1, 329], False), ([2, 2, 0], True), (None, False)):
+        job = job_for(None, client={"version": version})
+        assert (shared in claude_process.command_line(job, project_paths.plugin_root())) is is_shared
 
 
 def test_a_client_inherits_a_persons_settings_but_nothing_of_another_client_batch_or_repository():
