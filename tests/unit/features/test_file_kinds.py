@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 
+import listings
 import pytest
 from batch_implement.core.errors import UsageError
 from batch_implement.features.source_files import read_file, read_stdin
 
 
 def refusal(path):
-    with pytest.raises(UsageError) as caught:
-        read_file(str(path))
-    assert caught.value.message.isprintable()
-    return caught.value.message
+    return listings.refusal(read_file, str(path))
 
 
 def office_file(part):

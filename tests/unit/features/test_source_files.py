@@ -12,21 +12,7 @@ from batch_implement.base.text import clean
 from batch_implement.core.errors import UsageError
 from batch_implement.features.feature_list import Feature, LeftOut, ListOptions
 from batch_implement.features.source_files import parse_text, read_file, read_stdin
-
-
-def texts(listing):
-    return [feature.text for feature in listing.features]
-
-
-def needs(listing):
-    return [feature.details.get("depends_on") for feature in listing.features]
-
-
-def refusal(read, *args):
-    with pytest.raises(UsageError) as caught:
-        read(*args)
-    assert caught.value.message.isprintable()
-    return caught.value.message
+from listings import refusal, texts
 
 
 def test_a_text_file_gives_a_feature_a_line_with_its_line_number(listed):

@@ -10,6 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
+import listings
 import pytest
 import tool_list_format
 from batch_implement.core.errors import UsageError
@@ -27,9 +28,7 @@ def read(value, tag="", leaves=False):
 
 
 def refusal(value, **options):
-    with pytest.raises(UsageError) as caught:
-        read(value, **options)
-    return caught.value.message
+    return listings.refusal(read, value, **options)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)

@@ -10,6 +10,7 @@ import json
 import random
 from pathlib import Path
 
+import listings
 import pytest
 import yaml
 from batch_implement.core.errors import UsageError
@@ -34,9 +35,7 @@ def one(text):
 
 
 def refusal(text, kind="yaml"):
-    with pytest.raises(UsageError) as caught:
-        read(text, kind)
-    return caught.value.message
+    return listings.refusal(read, text, kind)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

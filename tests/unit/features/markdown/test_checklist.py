@@ -12,21 +12,7 @@ from batch_implement.features.markdown.boxes import find_end
 from batch_implement.features.source_files import parse_text, read_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-
-def texts(listing):
-    return [feature.text for feature in listing.features]
-
-
-def needs(listing):
-    return [feature.details.get("depends_on") for feature in listing.features]
-
-
-def refusal(read, *args):
-    with pytest.raises(UsageError) as caught:
-        read(*args)
-    assert caught.value.message.isprintable()
-    return caught.value.message
+from listings import needs, texts
 
 
 @pytest.mark.parametrize("name", ["features.md", "PLAN.MARKDOWN", "x.txt.Md"])

@@ -11,6 +11,7 @@ import random
 import re
 from pathlib import Path
 
+import listings
 import pytest
 import tool_list_format
 from batch_implement.core.errors import UsageError
@@ -26,10 +27,7 @@ def read(text, suffix=".txt", **options):
 
 
 def refusal(text, suffix=".txt"):
-    with pytest.raises(UsageError) as caught:
-        read(text, suffix)
-    assert caught.value.message.isprintable()
-    return caught.value.message
+    return listings.refusal(read, text, suffix)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
