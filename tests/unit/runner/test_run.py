@@ -301,11 +301,12 @@ def test_the_setup_command_of_the_list_is_kept_and_a_resume_can_replace_it(user,
     status, _, errors = user.types("features.yaml")
     assert status == 1 and "setup: The setup command `test -e ../../../ready` failed with exit status 1" in errors
     (tmp_path / "ready").touch()
-    (user.repository / "steps").write_text(f'echo "$n" > "f-$n"; rm {tmp_path}/ready\n')
+    (user.repository / "steps").write_text(f'echo "$n" >> "f-$n"; rm -f {tmp_path}/ready\n')
     user.git("commit", "-qam", "Steps")
     status, out, _ = user.types("features.yaml")
     assert status == 1 and "Paused:" in out and "The setup command" in out
     assert user.state()["policy"]["setup"] == "test -e ../../../ready" and not user.state()["attempts"]
     status, out, errors = user.types("--resume", "--setup", f"touch {tmp_path}/ready")
     assert (status, conditions(user.state())) == (0, ["done", "done"]), out + errors
+    assert not user.state()["attempts"]
     assert (user.state()["policy"]["setup"], user.state()["policy"]["keep"]) == (f"touch {tmp_path}/ready", ["/cache/"])
