@@ -91,13 +91,15 @@ def _take_snapshot(root: str, repository: str, ref: str, known: Sequence[str]) -
         candidates += _read_reflog(root, "refs/stash")
     tips = _list_unique_tips(root, candidates, known)
     tree, inner = _write_tree(root, git_dir, head)
+    has_inner = False
     for number, path in enumerate(inner, 1):
         commit = _take_snapshot(os.path.join(root, path), repository, f"{ref}-in-{number}", ("--remotes",))
         if commit:
+            has_inner = True
             _fetch_inner(repository, os.path.join(root, path), f"{ref}-in-{number}", commit)
     staged = write_index_commit(root, head, tree)
     head_tree = git_client.get_tree(root, head)
-    if not tips and not staged and (tree == head_tree or (head is None and _is_empty_tree(root, tree))):
+    if not (tips or staged or has_inner) and (tree == head_tree or (head is None and _is_empty_tree(root, tree))):
         return None
     parents = [head or write_empty_commit(root), *tips, *([staged] if staged else [])]
     return write_snapshot(root, tree, parents, root)

@@ -185,6 +185,22 @@ def test_a_command_that_fails_is_a_failed_attempt_with_its_words_and_its_leftove
     assert outcome.changed and "no luck" in outcome.message
 
 
+def test_what_a_failed_attempt_leaves_inside_a_submodule_is_kept_and_named(job_for, repository, tmp_path):
+    origin = tmp_path / "origin"
+    git(tmp_path, "init", "-q", str(origin))
+    commit(origin, sub="s")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(origin), "sub")
+    git(repository, "commit", "-qm", "Add a submodule")
+    init = "cat > /dev/null; git -c protocol.file.allow=always submodule --quiet update --init"
+    clean = job_for(f"{init}; exit 3", text="clean", base=git(repository, "rev-parse", "HEAD"))
+    assert local_executor.run_job(clean).stash is None
+    job = job_for(f"{init}; echo half > sub/half.txt; exit 3", base=git(repository, "rev-parse", "HEAD"), attempt=2)
+    outcome = local_executor.run_job(job)
+    assert outcome.stash == "refs/batch/batch-1/1.2"
+    worktrees.remove(str(repository), job.worktree)
+    assert git(repository, "show", f"{outcome.stash}-in-1:half.txt") == "half"
+
+
 def test_a_command_that_changes_nothing_is_said_to(job_for):
     outcome = local_executor.run_job(job_for("cat > /dev/null; exit 3"))
     assert outcome.kind == jobs.FAILED and not outcome.changed and outcome.stash is None
