@@ -7,6 +7,7 @@ The time may grow as the text does. A search for blanks and then for what is not
 from __future__ import annotations
 
 import itertools
+import re
 import time
 
 import pytest
@@ -135,3 +136,23 @@ def test_many_lines_take_a_time_that_grows_as_their_number(suffix, first):
         return lambda count: "".join(pair.replace("%d", str(number)) for number in range(1, count + 1))
 
     assert [second for second in LINES[suffix] if takes_too_long(make(second), 300, suffix)] == []
+
+
+STRUCTURES = {
+    "boxes below a long heading": lambda count: "# " + "a " * count + "\n" + "- [ ] a\n  b%d\n" * count,
+    "boxes in parts that never end": lambda count: "<details><summary></summary>\n\n- [ ] a%d\n\n" * count,
+    "boxes in named parts that never end": lambda count: "<details><summary>a</summary>\n\n- [x] a%d\n\n" * count,
+    "lines about one need below a box": lambda count: "- [ ] a\n" + "  Depends on: T%d\n" * count,
+    "remarks beside boxes": lambda count: "- [ ] a%d\nPlease report b\n" * count,
+}
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("suffix", [".md", ".txt"])
+@pytest.mark.parametrize("make", STRUCTURES.values(), ids=STRUCTURES)
+def test_what_is_above_or_below_many_boxes_is_not_looked_at_for_each(make, suffix):
+    def numbered(count):
+        numbers = itertools.count()
+        return re.sub("%d", lambda _: str(next(numbers)), make(count))
+
+    assert not takes_too_long(numbered, 500, suffix)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 USED = ""  # the reason of a line that is in a feature
 _REMOVED = ("cancelled", "optional", "--without")  # of the steps in a feature
 MAX_LABEL = 120
+MAX_FOLDS = 60  # the innermost ones; most of more were never closed
 _LABEL = re.compile(r"(?:\*\*|__)[^*]+(?:\*\*|__)\s*:?|[^|]*\S\s*:(?:\*\*|__)?")
 
 
@@ -82,6 +83,7 @@ class _Reader:
         self.names = BoxNames(name)
         self.report = messages.Report(name, lines, options)
         self.note_errors: List[FeatureListError] = []
+        self.places: Dict[str, str] = {}
 
     def read(self) -> Listing:
         first = count_front_matter(self.lines)
@@ -127,20 +129,21 @@ class _Reader:
         headings: List[Heading] = []
         label: Optional[Heading] = None
         is_below_item = False
-        summaries: List[Heading] = []
+        summaries: List[Optional[Heading]] = []  # of the parts that are open, None for one without a text
+        folds: List[Heading] = []
         blocks = document.children
         for place, block in enumerate(blocks):
             kind = block.kind
             if kind == "item":
                 is_below_item = True
-                section = [*headings, *summaries, *([label] if label else ())]
+                section = [*headings, *folds[-MAX_FOLDS:], *([label] if label else ())]
                 self._read_item(block, section, ())
                 continue
             label = None
             is_below_item = is_below_item and kind != "heading"
             if kind == "heading":
                 text = clean(block.lines[0]).strip()
-                summaries = []
+                summaries, folds = [], []
                 headings = [heading for heading in headings if heading.level < block.level]
                 headings.append(Heading(text, block.level, block.line, block.end))
                 self._mark(block.line, block.end, "heading")
@@ -156,9 +159,10 @@ class _Reader:
                 if kind == "html":
                     for summary in read_summaries(self.lines[block.line - 1 : block.end]):
                         if summary is not None:
-                            summaries.append(Heading(summary, 7, block.line, block.end))
-                        elif summaries:
-                            summaries.pop()
+                            summaries.append(Heading(summary, 7, block.line, block.end) if summary else None)
+                            folds += summaries[-1:] if summary else ()  # type: ignore[arg-type]
+                        elif summaries and summaries.pop():
+                            folds.pop()
             if is_below_item and kind in ("paragraph", "code") and label is None:
                 self.report.add_loose_lines(block.end + 1 - block.line)
 
@@ -379,7 +383,8 @@ class _Reader:
     def _name_section(self, section: Sequence[Heading], parents: Sequence[str]) -> str:
         parts = [heading.text for heading in section] + [clean(parent).strip() for parent in parents]
         text = " > ".join(part for part in parts if part)
-        return check_section(text, self.name, section[-1].line if section else 0)
+        # One text in memory for all features below a heading.
+        return self.places.setdefault(text, check_section(text, self.name, section[-1].line if section else 0))
 
     def _describe(self, item: Block, head: Optional[Block], removed: Dict[int, str]) -> str:
         """Return what is nested in an item, as it is written, without its indentation."""

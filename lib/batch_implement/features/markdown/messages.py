@@ -89,6 +89,7 @@ class Report:
         self.without = {_plain(heading).casefold(): heading for heading in options.without}
         self.unused: Set[str] = set(self.without)
         self.headings: List[str] = []
+        self.judged: Dict[str, Tuple[str, str]] = {}
 
     # -- while the list is read ---------------------------------------------------------------------------------------
 
@@ -160,12 +161,9 @@ class Report:
             self.with_steps += 1
             self.steps += steps
         for heading in headings:
-            plain = _plain(heading)
-            if _NOT_WORK.fullmatch(plain):
-                self.checks[plain] += 1
-                break
-            if _is_finished(heading):
-                self.finished[plain] += 1
+            plain, kind = self._judge(heading)
+            if kind:
+                (self.checks if kind == "check" else self.finished)[plain] += 1
                 break
 
     def add_step(self, state: str, text: str) -> None:
@@ -183,10 +181,11 @@ class Report:
         if not self.without:
             return ""
         for heading in headings:
-            plain = _plain(heading).casefold()
+            shown, _ = self._judge(heading)
+            plain = shown.casefold()
             if plain in self.without:
                 self.unused.discard(plain)
-                return f"below `{one_line(_plain(heading), 60)}`"
+                return f"below `{one_line(shown, 60)}`"
         plain = _plain(text).casefold()
         if plain in self.without:
             self.unused.discard(plain)
@@ -199,6 +198,14 @@ class Report:
             if _is_finished(heading):
                 return f"below `{one_line(_plain(heading), 60)}`"
         return ""
+
+    def _judge(self, heading: str) -> Tuple[str, str]:
+        """Return a heading without what is around it, and `check` or `finished` if it is one of such boxes."""
+        if heading not in self.judged:  # one may be above 10,000 boxes
+            plain = _plain(heading)
+            kind = "check" if _NOT_WORK.fullmatch(plain) else "finished" if _is_finished(heading) else ""
+            self.judged[heading] = plain, kind
+        return self.judged[heading]
 
     # -- refusals -----------------------------------------------------------------------------------------------------
 

@@ -193,3 +193,16 @@ def test_notes_about_many_lines_stay_short():
     listing = parse_text(many.encode(), "it", "md")
     assert all(len(note) < 400 for note in listing.notes)
     assert "490 more" in listing.notes[-1]
+
+
+def test_a_part_without_a_summary_ends_without_taking_one_from_those_around_it(listed):
+    fold = "<details><summary>{}</summary>\n\n- [ ] a{}\n\n"
+    text = fold.format("Pages", 1) + fold.format("", 2) + "</details>\n\n- [ ] a3\n\n</details>\n\n- [ ] a4\n"
+    sections = [feature.details.get("section") for feature in read_file(listed(text, "f.md")).features]
+    assert sections == ["Pages", "Pages", "Pages", None]
+
+
+def test_of_parts_that_never_end_the_innermost_ones_are_the_section(listed):
+    text = "".join(f"<details><summary>s{n}</summary>\n\n" for n in range(70)) + "- [ ] a\n"
+    (feature,) = read_file(listed(text, "f.md")).features
+    assert feature.details["section"] == " > ".join(f"s{n}" for n in range(10, 70))
