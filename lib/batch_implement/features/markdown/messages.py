@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..feature_list import Feature, ListOptions
 
 SHOWN = 5
+_BOX_BEGINS = frozenset("[\u2610\u2b1c\U0001f532\u25a1\u25a2\u25fb")
 REPEATS = 3  # a text that is there so often is probably a check, not work
 _HEAD = re.compile(r"[^\w(]*(?:[0-9]+(?:\.[0-9]+)*[.)]?\s+)?[^\w(]*")
 _TAIL_REVERSED = re.compile(r"[^\w)]*")  # a search for it up to `$` would take a time that grows with the square
@@ -142,8 +143,8 @@ class Report:
             self.heading_boxes.append(line)
 
     def look_for_box_in_table(self, row: str, line: int) -> None:
-        """Note a row of a table with a box in a cell."""
-        if any(read_box(cell.strip()) for cell in row.split("|") if "[" in cell or "\u2610" in cell):
+        """Note a row of a table with a box in a cell, or with a sign for an open one before a word or none."""
+        if any(read_box(f"{cell.strip()} ") for cell in row.split("|") if not _BOX_BEGINS.isdisjoint(cell)):
             self.table_boxes.append(line)
 
     def add_bullet(self, text: str, line: int) -> None:

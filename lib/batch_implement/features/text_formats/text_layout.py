@@ -160,8 +160,11 @@ def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
             remarks.append(entry)
     if remarks:
         notes.append(f"A remark, which may be no feature: {_name_lines(remarks)}. Begin what is none with `#`.")
+    shouted = [entry for entry in unmarked if text_lines.is_shouted(entry.text)]
+    if 0 < 2 * len(shouted) < len(entries):
+        notes.append(f"In capitals, which may be a heading: {_name_lines(shouted)}. End it with `:` if it is one.")
     boxes = [entry for entry in entries if entry.mark.kind == "box"]
-    named = {entry.line for entry in (*remarks, *prose)}
+    named = {entry.line for entry in (*remarks, *prose, *shouted)}
     beside = [entry for entry in unmarked if entry.line not in named]
     if beside and len(boxes) > len(beside):
         notes.append(f"Without a box beside others, and taken: {_name_lines(beside)}. Begin what is none with `#`.")

@@ -12,6 +12,7 @@ or `org` where a line without a marker is prose, otherwise empty.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ..feature_list import MAX_FEATURES, FeatureListError, LeftOut
@@ -242,8 +243,8 @@ class _OutlineReader:
         """Return whether a line is a row of a table: between bars, or with tabs as in the line before or behind it."""
         if text_lines.TABLE_ROW.match(self.lines[at].text):
             return True
-        tabs = [line.raw.strip().count("\t") > 1 for line in self.lines[max(0, at - 1) : at + 2]]
-        return sum(tabs) > 1 and self.lines[at].raw.strip().count("\t") > 1
+        tabs = [len(re.findall(r"\t+", line.raw.strip())) > 1 for line in self.lines[max(0, at - 1) : at + 2]]
+        return sum(tabs) > 1 and tabs[min(at, 1)]
 
     def _joins_entry(self, entry: Entry, at: int) -> bool:
         """Return whether a line without a marker, no deeper than the entry before it, is the rest of its sentence."""
@@ -266,7 +267,8 @@ class _OutlineReader:
         ):
             return True
         could_be_one = 60 <= len(before) <= 100 and before[-1] not in ".!?)" and not self.has_long_lines
-        if could_be_one and line.text[0].islower():
+        is_aside = line.text[0] == "(" and line.text[2:3] != ")"  # `(A)` is a priority
+        if is_aside or (could_be_one and line.text[0].islower()):
             self.maybe_joined.append(line.number)
         return False
 
