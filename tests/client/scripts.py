@@ -20,6 +20,7 @@ from typing import Any, Callable
 from client import Client, Result
 from scripted_model import REPOSITORY, Request, Role, Script, ScriptedModel, Turn, call, say
 
+RHINOCEROS = "A rhinoceros. Shall I go on?"
 SKILL = call("Skill", skill="batch-implement:auto-implement")
 OVER = re.compile(r"Batch \S+ is (over|paused)|There is no batch")
 
@@ -32,9 +33,9 @@ def coordinator(request: Request) -> Script:
 
 
 def answers(request: Request) -> Script:
-    """A coordinator that answers the person's question and stops; else it works."""
+    """A coordinator that answers the person's question, asks back and stops; else it works."""
     while not OVER.search(request.last_text()):
-        request = yield say("A rhinoceros.") if "Which animal?" in request.last_text() else SKILL
+        request = yield say(RHINOCEROS) if "Which animal?" in request.last_text() else SKILL
     yield say("All done.")
 
 

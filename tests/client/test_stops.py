@@ -235,6 +235,27 @@ def ask_in_the_middle(client: Client, model: ScriptedModel, asked: threading.Eve
     return Result(code, events_of(output), output, "")
 
 
+def test_after_an_answer_in_the_middle_the_batch_resumes_by_itself(
+    scripted: Models, client_for: Clients, two: Path
+) -> None:
+    asked = threading.Event()
+
+    def steps(number: int) -> Iterator[Turn]:
+        yield from one_file(number)
+        assert asked.wait(120)
+
+    def answers(request: Request) -> Script:
+        while not scripts.OVER.search(request.last_text()):
+            request = yield say("A rhinoceros.") if "Which animal?" in request.last_text() else SKILL
+        yield say("All done.")
+
+    model = scripted(coordinator=answers, worker=scripts.worker(steps))
+    result = ask_in_the_middle(client_for(model), model, asked)
+    assert len(sent_on(result)) == 1 and "Call the Skill tool" in sent_on(result)[0]
+    assert (result.text, state_of(two)["status"]) == ("All done.", "completed")
+    assert subjects(two) == ["Add feature-1.txt", "Add feature-2.txt"]
+
+
 @pytest.mark.prove
 def test_a_question_in_the_middle_is_answered_and_not_driven_over(
     scripted: Models, client_for: Clients, two: Path
@@ -249,7 +270,7 @@ def test_a_question_in_the_middle_is_answered_and_not_driven_over(
     client = client_for(model)
     result = ask_in_the_middle(client, model, asked)
     assert sent_on(result) == []
-    assert result.text == "A rhinoceros."
+    assert result.text == scripts.RHINOCEROS
     assert "/batch-implement --resume" in told(result)
     state = state_of(two)
     assert (state["status"], state["completed_features"]) == ("in_progress", [0])

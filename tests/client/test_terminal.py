@@ -22,7 +22,7 @@ Terminals = Callable[..., Terminal]
 
 GO = "/batch-implement features.txt"
 RESUME = "/batch-implement --resume"
-WAITS = "The batch waits while you talk. Run `/batch-implement --resume` to continue it."
+WAITS = "The batch waits for your answer"
 REMINDER = "[batch-implement reminder]"
 MARK = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
 BUSY = "esc to interrupt"
@@ -49,9 +49,9 @@ def answer_to(request: Request) -> Turn:
     """What a good coordinator does now."""
     new = request.last_text()
     if "Which animal?" in new:
-        return say("A rhinoceros.")
+        return say("A rhinoceros. Shall I go on?")
     if "<bash-input>" in new:
-        return say("I see.")
+        return say("I see. Shall I go on?")
     if OVER.search(new):
         return say("All done.")
     return SKILL if "Call the Skill tool" in new else say("What now?")
@@ -200,9 +200,9 @@ def test_after_escape_the_feature_stays_open_a_question_is_answered_and_resume_t
     assert (held["status"], held["active"]["feature_index"]) == ("in_progress", 0)
     assert (halted.project / "note.txt").exists()
     halted.type_and_see("Which animal?", WAITS)
-    assert "● A rhinoceros." in halted.lines()
+    assert "● A rhinoceros. Shall I go on?" in halted.lines()
     halted.type_and_see("!batchctl status", WAITS)
-    assert "Running: feature 1, attempt 1, phase implement." in halted.lines()
+    assert "Running: feature 1, attempt 1, phase commit." in halted.lines()
     halted.type_and_see("Which animal?", WAITS)
     assert turns(halted.model)[-4:] == ["worker", *["coordinator"] * 3]
     assert state_of(halted.project)["active"] == held["active"]
@@ -214,7 +214,7 @@ def test_after_escape_the_feature_stays_open_a_question_is_answered_and_resume_t
 @pytest.mark.prove
 def test_a_bash_mode_command_right_after_escape_does_not_drive_the_batch_on(halted: Desk) -> None:
     halted.type_and_see("!ls", WAITS)  # The client makes a turn of its own for it, with a stop and without a prompt.
-    assert "● I see." in halted.lines()
+    assert "● I see. Shall I go on?" in halted.lines()
     assert turns(halted.model)[-2:] == ["worker", "coordinator"]
 
 
@@ -228,12 +228,12 @@ def test_a_question_typed_while_a_worker_works_is_answered_and_not_driven_over(d
 
     at = desk(worker=scripts.worker(steps))
     at.terminal.type(GO)
-    at.model.wait_for(lambda model: len(model.of("worker")) > 3, PATIENCE)
+    at.model.wait_for(lambda model: len(model.of("worker")) > 2, PATIENCE)
     at.terminal.type("Which animal?")
     at.see("Queued")
     asked.set()
     at.see(WAITS)
-    assert "● A rhinoceros." in at.lines()
+    assert "● A rhinoceros. Shall I go on?" in at.lines()
     assert state_of(at.project)["completed_features"] == [0]
     assert turns(at.model)[-2:] == ["worker", "coordinator"]
     finish(at, commits=BOTH)
@@ -284,7 +284,7 @@ def test_leaving_ends_the_lease_and_the_conversation_taken_up_again_is_reminded(
     halted.type_and_see("!ls" if way.startswith("/exit") else "Which animal?", WAITS)
     assert halted.last().session == session
     assert halted.last().text().count(REMINDER) == 1
-    assert "Now: feature 1 of 2, attempt 1, phase implement." in halted.last().text()
+    assert "Now: feature 1 of 2, attempt 1, phase commit." in halted.last().text()
     finish(halted)
 
 

@@ -83,6 +83,11 @@ def record_prompt(state: State, prompt_id: Optional[str]) -> State:
     return {**state, "continuation": {**continuation, "prompt": prompt_id}}
 
 
+def resume_after_talk(state: State, prompt_id: str) -> State:
+    """Make the turn of `prompt_id`, which the user began, work on the batch; the count of stops begins anew."""
+    return {**state, "continuation": {**state.get("continuation", {}), "prompt": prompt_id, "blocks": 0}}
+
+
 def is_batch_turn(state: State, prompt_id: str) -> bool:
     """Return whether the turn of `prompt_id` works on the batch. Older clients send no id: then it does."""
     return not prompt_id or state.get("continuation", {}).get("prompt") == prompt_id

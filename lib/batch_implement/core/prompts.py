@@ -157,7 +157,8 @@ def start_notice(state: State) -> str:
     verify = state["policy"]["verify"]
     check = f"`{verify[:80]}` must pass on each commit" if verify else "no --verify command"
     return (
-        f"Batch {state['batch_id']}: {progress_summary(state)}; {check}. Esc interrupts; `/batchctl status` shows more."
+        f"Batch {state['batch_id']}: {progress_summary(state)}; {check}. What you type is answered, then the batch "
+        "resumes; `/batchctl pause` holds it, Esc interrupts."
     )
 
 

@@ -2,7 +2,7 @@
 
 A coordinator with features left continues; a worker whose feature is open is sent back once. Never continued: a turn
 that ended in an API error or a full window, one with a running subagent, one that the user started with words of their
-own, a batch that is paused, a session that does not own the batch.
+own and that ends in a question, a batch that is paused, a session that does not own the batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 MAX_LAST_WORDS = 1000
 PLUGIN_COMMANDS = ("batch-implement", "auto-implement", "batchctl")
-RESUME_HINT = "The batch waits while you talk. Run `/batch-implement --resume` to continue it."
+RESUME_HINT = (
+    "The batch waits for your answer, then resumes. `/batch-implement --resume` resumes it now, `/batchctl pause` "
+    "holds it."
+)
 
 
 def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
@@ -61,7 +64,9 @@ def _block(lines: List[str]) -> Dict[str, Any]:
 
 def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
     """Continue the coordinator, or pause a batch that makes no progress."""
-    if not lease.is_batch_turn(state, event.get_text("prompt_id")):
+    prompt_id = event.get_text("prompt_id")
+    is_talk = not lease.is_batch_turn(state, prompt_id)
+    if is_talk and _has_question(event.get_text("last_assistant_message")):
         return _make_message([*store.notes, RESUME_HINT])
     running = _running_task_types(event)
     if failure_classification.classify(event.get_text("last_assistant_message")) != "feature" or "subagent" in running:
@@ -73,6 +78,7 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
         if not event.is_still_owner(current):
             return current, False
         current = lease.record_context_tokens(current, tokens) if tokens else current
+        current = lease.resume_after_talk(current, prompt_id) if is_talk else current
         continued = lease.record_continuation(current, max_continuations)
         if continued is not None:
             return continued, True
@@ -205,7 +211,7 @@ def _handle_prompt(event: HookEvent) -> Optional[Dict[str, Any]]:
 
 
 def _record_prompt(event: HookEvent) -> None:
-    """Let the batch wait after a prompt of the user's own, until this conversation opens a feature again."""
+    """Let the turn of a prompt of the user's own end in a question, until this conversation opens a feature again."""
     prompt = event.get_text("prompt")
     if _is_plugin_command(prompt):
         return

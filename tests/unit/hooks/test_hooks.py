@@ -370,12 +370,23 @@ def test_with_a_running_shell_a_stop_is_blocked_once_and_the_batch_continues(hoo
     assert store.read()["status"] == "in_progress"
 
 
-def test_a_turn_that_the_user_started_may_end(hook, begin):
+def test_a_turn_that_the_user_started_may_end_in_a_question(hook, begin):
     begin(3)
     hook("UserPromptSubmit", prompt="What does feature 2 mean?", prompt_id="q")
-    answer = hook("Stop", prompt_id="q")
+    answer = hook("Stop", prompt_id="q", last_assistant_message="It means X. Shall I go on?")
     assert set(answer) == {"systemMessage"}
-    assert "Run `/batch-implement --resume` to continue it" in answer["systemMessage"]
+    assert "The batch waits for your answer, then resumes." in answer["systemMessage"]
+    hook("UserPromptSubmit", prompt="Yes.", prompt_id="r")
+    assert hook("Stop", prompt_id="r", last_assistant_message="All right.")["decision"] == "block"
+
+
+def test_after_each_answer_to_the_user_the_batch_resumes_and_is_not_paused_for_it(hook, begin, store):
+    begin(3)
+    for number in range(6):
+        hook("UserPromptSubmit", prompt="How far are you?", prompt_id=f"q{number}")
+        answer = hook("Stop", prompt_id=f"q{number}", last_assistant_message="Half way.")
+        assert answer == {"decision": "block", "reason": prompts.next_step(store.read())}
+    assert store.read()["status"] == "in_progress"
 
 
 @pytest.mark.parametrize(
@@ -394,7 +405,7 @@ def test_a_notification_of_the_client_continues_what_went_on_before(hook, begin)
     assert hook("Stop", prompt_id="n")["decision"] == "block"
     hook("UserPromptSubmit", prompt="What does feature 2 mean?", prompt_id="q")
     hook("UserPromptSubmit", prompt=notification, prompt_id="m")
-    assert "decision" not in hook("Stop", prompt_id="m")
+    assert "decision" not in hook("Stop", prompt_id="m", last_assistant_message="Well?")
 
 
 def test_in_a_session_that_batchctl_run_started_every_prompt_is_work(hook, begin, store):
