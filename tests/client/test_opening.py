@@ -160,7 +160,7 @@ def test_replace_puts_the_unfinished_batch_into_history(works: Client, project: 
 def test_resume_of_an_id_that_is_not_known_says_what_is_here(idle: Client, project: Path, unfinished: str) -> None:
     answer = type_in(idle, "/batch-implement --resume batch-of-yesterday")
     assert "batch-of-yesterday is not known here" in answer and unfinished in answer
-    assert "cannot be a batch id" in type_in(idle, "/batch-implement --resume ../../etc/passwd")
+    assert "is not a batch id" in type_in(idle, "/batch-implement --resume ../../etc/passwd")
     assert state_of(project)["batch_id"] == unfinished
 
 

@@ -216,7 +216,7 @@ def test_a_remote_that_is_gone_is_told(run, remote, github):
     run.merge(0, a="1")
     remote.rename(remote.with_name("elsewhere.git"))
     record = run.open_batch()
-    assert (record["success"], "`git remote -v` shows where origin leads" in record["error"]) == (False, True)
+    assert (record["success"], "`git remote -v` shows the URL of origin" in record["error"]) == (False, True)
 
 
 @pytest.mark.prove
