@@ -161,7 +161,7 @@ class AtWork:
         self._free = threading.Event()
         self.model = scripted(coordinator=scripts.coordinator, worker=scripts.worker(self._steps))
         self.running = client_for(self.model).start(GO)
-        self.running.wait_until(lambda run: len(self.model.of("worker")) > 3, 120)
+        self.running.wait_until(lambda run: len(self.model.of("worker")) > 2, 120)
 
     def _steps(self, number: int) -> Iterator[Turn]:
         yield from one_file(number)
