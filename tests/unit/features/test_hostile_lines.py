@@ -135,7 +135,7 @@ def test_many_lines_take_a_time_that_grows_as_their_number(suffix, first):
         pair = f"{first}\n{second}\n"
         return lambda count: "".join(pair.replace("%d", str(number)) for number in range(1, count + 1))
 
-    assert [second for second in LINES[suffix] if takes_too_long(make(second), 300, suffix)] == []
+    assert [second for second in LINES[suffix] if takes_too_long(make(second), 200, suffix)] == []
 
 
 STRUCTURES = {
