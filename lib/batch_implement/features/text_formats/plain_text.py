@@ -153,7 +153,7 @@ class _Reader:
         if not self.markup:
             lines_taken = {feature.line for feature in self.features}
             taken = [entry for entry in outline.entries if entry.line in lines_taken]
-            notes += [*text_layout.note_blocks(outline.entries), *text_layout.note_doubts(lines, taken)]
+            notes += [*text_layout.note_blocks(outline.entries), *text_layout.note_doubts(lines, taken, self.left_out)]
         features = check_features(number_open_features(self.features, self.is_open), self.name)
         notes += self._note_sections(features)
         if outline.maybe_joined:

@@ -3,7 +3,7 @@
 lines = to_lines(texts, "todo.txt")
 find_wrapped_paragraphs(lines, marks)           which lines go on with the one before them
 note_blocks(entries)                            a note for lines that may be headings
-note_doubts(lines, entries)                     notes for what may be no feature, or no part of one
+note_doubts(lines, entries, left_out)           notes for what may be no feature, or no part of one
 dedent(lines)                                   a part of the text, as it is
 """
 
@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Sequence
 
+    from ..feature_list import LeftOut
     from .text_lines import Mark
     from .text_outline import Entry
 
@@ -89,6 +90,18 @@ def nests_by_one(lines: Sequence[Line], marks: Sequence[Mark]) -> bool:
     return parents >= 2
 
 
+def find_list_column(lines: Sequence[Line], marks: Sequence[Mark]) -> int:
+    """Return the column of a list that has nearly every line of a text, -1 if there is none.
+
+    Then a line further left is text around it, or a slip; what follows it after a blank line is not below it.
+    """
+    counts = Counter(line.column for line, mark in zip(lines, marks) if mark.kind)
+    if sum(counts.values()) < 10:
+        return -1
+    column, count = counts.most_common(1)[0]
+    return column if count > 5 * sum(line.column < column for line in lines) else -1
+
+
 def find_field_end(lines: Sequence[Line], at: int) -> int:
     """Return the index behind a field of reStructuredText (`:Authors: ...`) and the lines that go on with it."""
     end = at + 1
@@ -144,7 +157,7 @@ def note_blocks(entries: Sequence[Entry]) -> List[str]:
     return [note] if are_blocks else []
 
 
-def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
+def note_doubts(lines: Sequence[Line], entries: Sequence[Entry], left_out: Sequence[LeftOut]) -> List[str]:
     """Return notes for entries that may be no features, and for lines that may belong to another entry or to none."""
     notes = []
     unmarked = [entry for entry in entries if not entry.mark.kind]
@@ -168,6 +181,18 @@ def note_doubts(lines: Sequence[Line], entries: Sequence[Entry]) -> List[str]:
     beside = [entry for entry in unmarked if entry.line not in named]
     if beside and len(boxes) > len(beside):
         notes.append(f"Without a box beside others, and taken: {_name_lines(beside)}. Begin what is none with `#`.")
+    texts = [(left.line, text_lines.parse_marker(left.text)) for left in left_out if left.reason == "text"]
+    dropped = [line for line, mark in texts if mark.kind and mark.text]
+    if dropped:
+        notes.append(f"Bullets in text that is left out: {_name_numbers(dropped)}. Indent them as the others are.")
+    marked = [entry for entry in entries if entry.mark.kind == "bullet"]
+    slips = [
+        after.line
+        for entry, after in zip(marked, marked[1:])
+        if after.column == entry.column + 1 and sum(each.column == entry.column for each in marked) > 1
+    ]
+    if slips:
+        notes.append(f"One column deeper than above, yet features: {_name_numbers(slips)}. Indent steps by two.")
     paragraphs = [line.number for entry in entries for line in _find_paragraphs(entry)]
     if paragraphs:
         notes.append(

@@ -31,9 +31,12 @@ LATER = (
 
 # A number (`#.` in reStructuredText) or a bullet, or several dashes for a deeper level; `-word` and `*word` are for
 # `parse_marker` to decide.
-_BULLETS = r"-+>|=+>|::|(?:-{2,6}|\+{2,6}|\*{2,6})(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2013—»~>\u2217∙\u2212➢➤▶▸►◆◇★☆→](?=\s)"
+_BULLETS = (
+    r"-+>|=+>|::|(?:-{2,6}|\+{2,6}|\*{2,6})(?=\s)|!-?(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2013—»~>\u2217∙\u2212➢➤▶▸►◆◇★☆→](?=\s)"
+)
 _NUMBERS = (
-    r"\d{1,9}[a-z]?[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)|#\.(?=\s)"
+    r"\d{1,9}[a-z]?[.)](?=\s)|\d{1,3}(?:\.\d{1,3}){1,3}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|"
+    r"[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)|#\.(?=\s)"
 )
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+>•●▪·])(?=[^\W_])(?P<text>.+)$")

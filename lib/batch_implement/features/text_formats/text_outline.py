@@ -105,6 +105,7 @@ class _OutlineReader:
         self.starts_upper = sum(text[:1].islower() for text in starts) * 5 < len(starts)
         self.wrapped = text_layout.find_wrapped_paragraphs(lines, self.marks)
         self.numbers_hold_bullets = text_layout.numbers_hold_bullets(lines, self.marks)
+        self.list_column = text_layout.find_list_column(lines, self.marks)
         self.step = 1 if text_layout.nests_by_one(lines, self.marks) else 2
         # An editor that wraps lines leaves none that is much longer than the page is wide.
         self.has_long_lines = any(len(line.text) > MAX_WRAPPED_CHARS for line in lines)
@@ -207,15 +208,15 @@ class _OutlineReader:
             return False
         if line.column > entry.column and not entry.mark.kind and not mark.kind:
             return line.column > entry.column + 1
+        if line.column == self.list_column > entry.column and (line.follows_blank or line.column == entry.column + 1):
+            return not mark.kind
         if line.column > entry.column and not entry.mark.kind and line.follows_blank and self._is_below_preface(line):
             return False
         if line.column > entry.column:
             is_sibling = mark.kind and mark.kind == entry.mark.kind and mark.sign == entry.mark.sign
             return not (is_sibling and line.column < entry.column + self.step and mark.depth <= entry.mark.depth)
-        if line.column < entry.column or not mark.kind:
-            return False
-        if mark.depth > entry.mark.depth and entry.mark.kind:
-            return True
+        if line.column < entry.column or not mark.kind or (mark.depth > entry.mark.depth and entry.mark.kind):
+            return line.column >= entry.column and bool(mark.kind)
         if mark.kind == "number" and entry.mark.kind in ("bullet", "box") and entry.pieces[-1].endswith(":"):
             return True
         return self.numbers_hold_bullets and entry.mark.kind == "number" and mark.kind == "bullet"
@@ -366,9 +367,8 @@ class _OutlineReader:
         is_over_lines = line.follows_blank and after.number == line.number + 1
         if is_over_lines and self.knows_shouting and text_lines.is_shouted(text):
             return True
-        if after.column > line.column and after.text.endswith(":") and len(after.text) <= MAX_HEADING_CHARS:
-            return True
-        return after.column > line.column and self._is_group(at)
+        is_over_heading = after.text.endswith(":") and len(after.text) <= MAX_HEADING_CHARS and len(text.split()) <= 4
+        return after.column > line.column and (is_over_heading or self._is_group(at))
 
     def _is_in_paragraph(self, at: int) -> bool:
         """Return whether a line goes on with the one before it, or is the last of several without a marker."""
