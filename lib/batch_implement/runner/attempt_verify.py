@@ -81,10 +81,10 @@ class Verifier:
                 self._verify(folder, commit)
         except (BatchError, OSError) as error:
             self.error = error
+            self.attempt_stopped.set()  # before `done` can read the error, which is no refusal
             message = error.message if isinstance(error, BatchError) else f"Verifying failed: {error.strerror}."
             with open(os.path.join(folder, "error"), "w", encoding="utf-8", errors="replace") as file:
                 file.write(message)
-            self.attempt_stopped.set()
 
     def _verify(self, folder: str, commit: str) -> None:
         job, tree = self.job, get_verify_worktree(self.job)
