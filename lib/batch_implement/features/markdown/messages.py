@@ -27,7 +27,7 @@ _TAIL_REVERSED = re.compile(r"[^\w)]*")  # a search for it up to `$` would take 
 _NOT_WORK = re.compile(
     r"(?:(?:manual |user )?acceptance(?: criteria| tests?| checks?)?|success (?:criteria|metrics)|"
     r"(?:definition|criteria) (?:of|for) done|dod|(?:exit|completion|done|quality) (?:criteria|gates?)|"
-    r"(?:overall )?progress(?: tracking| tracker)?|"
+    r"(?:overall )?progress(?: tracking| tracker)?|(?:status |task )?legend|"
     r"out of scope|non-?goals|won'?t (?:do|fix)|not (?:doing|planned)|rejected|later|someday(?: ?/ ?maybe)?|maybe|"
     r"icebox|parking lot|ideas|future(?: ideas| work| enhancements)?|"
     r"(?:review |pre-?merge |release |verification )?checklist|"

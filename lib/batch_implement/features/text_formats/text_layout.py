@@ -186,11 +186,9 @@ def note_doubts(lines: Sequence[Line], entries: Sequence[Entry], left_out: Seque
     if dropped:
         notes.append(f"Bullets in text that is left out: {_name_numbers(dropped)}. Indent them as the others are.")
     marked = [entry for entry in entries if entry.mark.kind == "bullet"]
-    slips = [
-        after.line
-        for entry, after in zip(marked, marked[1:])
-        if after.column == entry.column + 1 and sum(each.column == entry.column for each in marked) > 1
-    ]
+    columns = Counter(entry.column for entry in marked)
+    pairs_of_bullets = [(a, b) for a, b in zip(marked, marked[1:]) if a.headings == b.headings]
+    slips = [b.line for a, b in pairs_of_bullets if b.column == a.column + 1 and columns[a.column] > 1]
     if slips:
         notes.append(f"One column deeper than above, yet features: {_name_numbers(slips)}. Indent steps by two.")
     paragraphs = [line.number for entry in entries for line in _find_paragraphs(entry)]
