@@ -102,8 +102,8 @@ DANGLING = re.compile(
 TWO_SENTENCES = re.compile(r"\w[.!?]\s+[A-Z\u00c0-\u00de\u0400-\u042f]")
 # A sentence to whoever reads the file, not about what is to be done.
 REMARK = re.compile(
-    r"(?:please (?:report|send|write|add|feel|see|read|note|do not|don't)|feel free|thanks|note that|n\.?b\.?[: ]|"
-    r"(?:this|the following|these) (?:file|list|document|page|is|are|items?)\b|here (?:is|are)|"
+    r"(?:please (?:check|report|send|write|add|feel|see|read|note|do not|don't)|feel free|thanks|note that|n\.?b\.?[: ]"
+    r"|(?:this|the following|these) (?:file|list|document|page|is|are|items?)\b|here (?:is|are)|"
     r"see (?:also )?(?:: )?\S+$|(?:subject|from|in-reply-to|references|message-id): \S|"  # of a mail
     r"(?:last )?updated?:? \d|copyright\b|\(c\) |author:|version:|if you (?:want|have|find|would))",
     re.IGNORECASE,

@@ -246,3 +246,7 @@ def test_the_headings_of_a_text_are_bounded_as_those_of_markdown_are():
 def test_the_lines_of_a_mail_below_a_list_are_named_as_remarks():
     text = "Print labels\nSort by year\n\nSubject: Re: labels\nFrom: A <a@example.org>\nIn-Reply-To: <1@example.org>\n"
     assert any("lines 4, 5, 6" in note for note in read(text).notes)
+
+
+def test_a_line_that_sends_its_reader_elsewhere_is_named_as_a_remark():
+    assert any("remark" in note for note in read("Please check https://example.org/issues\n").notes)
