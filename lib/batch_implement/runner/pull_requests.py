@@ -172,10 +172,17 @@ def _push_and_open(
     pull_request = gh.find_pull_request(root, branch)
     if pull_request is None:
         title = one_line(title, MAX_TITLE_LENGTH)
-        url = gh.create_pull_request(root, head=branch, base=base, title=title, body=text)
-        last = url.rpartition("/pull/")[2]
-        number = int(last) if last.isascii() and last.isdigit() else None
-        return {**record, "success": True, "number": number, "url": url or None}
+        try:
+            url = gh.create_pull_request(root, head=branch, base=base, title=title, body=text)
+        except gh.GhError as error:
+            # opened by somebody since the look above
+            pull_request = gh.find_pull_request(root, branch) if error.kind == "exists" else None
+            if pull_request is None:
+                raise
+        else:
+            last = url.rpartition("/pull/")[2]
+            number = int(last) if last.isascii() and last.isdigit() else None
+            return {**record, "success": True, "number": number, "url": url or None}
     record = {**record, "success": True, "number": pull_request["number"], "url": pull_request["url"]}
     try:
         gh.edit_pull_request(root, pull_request["number"], text)
