@@ -86,7 +86,13 @@ def find_losses(project: Project, state: State) -> Losses:
             stashed[commit] = have
             gone = [path for path in gone if git_client.exclude_known(have, [path]) == have]
     since_s = timestamps.parse_epoch_s(state["active"]["started_at"])
-    made = [(commit, title) for commit, made_s, title in stashes if made_s >= since_s]
+    # One of the second in which the feature began may be of the feature before it, whose evidence names it.
+    named = {text for proof in state["evidence"].values() for text in proof.get("stashes", ())}
+    made = [
+        (commit, title)
+        for commit, made_s, title in stashes
+        if made_s >= since_s and _name_stash(commit, title) not in named
+    ]
     return Losses(stashed, gone, made, _find_undone(top, _get_ref(state)))
 
 
@@ -112,9 +118,13 @@ def _find_undone(top: str, ref: str) -> Dict[str, List[str]]:
 def get_evidence(losses: Losses) -> State:
     """Return what the evidence of the feature keeps of the losses."""
     kept: State = {"gone": losses.gone} if losses.gone else {}
-    stashes = [f"{commit[:12]} {title}" for commit, title in losses.stashes]
+    stashes = [_name_stash(*stash) for stash in losses.stashes]
     stashes += [f"{ref} {git_client.format_paths(paths)}" for ref, paths in losses.undone.items()]
     return {**kept, "stashes": stashes} if stashes else kept
+
+
+def _name_stash(commit: str, title: str) -> str:
+    return f"{commit[:12]} {title}"
 
 
 def describe_losses(losses: Losses) -> str:
