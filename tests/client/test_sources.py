@@ -98,7 +98,7 @@ def test_what_needs_a_feature_that_failed_is_skipped_the_rest_completes_and_retr
     assert "half.txt" in git(yaml_list, "stash", "show", "--include-untracked", "--name-only")
 
     shown = in_terminal(client, "status")
-    assert "blocked by feature 3" in shown and "after 2; verify `test -e feature-3.txt`" in shown
+    assert "blocked by feature 3" in shown and "(needs 2; verify `test -e feature-3.txt`)" in shown
 
     before = len(openings(model))
     client.run("/batchctl retry 3", env=WITH_YAML)

@@ -103,7 +103,7 @@ WRONG = {
         f"{FAULTS}::test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for",
         "runner/dask/executor.py",
         "self.client.wait_for_workers(1, timeout=CLUSTER_S)",
-        "pass",
+        "None",
     ),
     "a scheduler that is gone is waited for without end": (
         f"{FAULTS}::test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer",

@@ -61,6 +61,7 @@ def test_with_certificates_by_dasks_own_settings_the_run_is_encrypted_and_nobody
     status, out, errors = user.run("features.txt")
     assert status == 0, out + errors
     assert "(worker-1)" in user.state()["run"]["clients"]["0"][0]["place"]
+    user.write_features("feature 2")
     for environ, where in (({}, its.address), ({}, its.address.replace("tls", "tcp"))):
         stranger = ClusterUser(repository, remote, its, where, environ)
         status, out, errors = stranger.run("features.txt", "--replace", "--dry-run")
