@@ -144,7 +144,7 @@ def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_not
 def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(unattended_run):
     def stops(request: Request) -> Script:
         request = yield say("I think that is all.")
-        assert "Feature 1 of 1 is open" in request.last_text()
+        assert "Feature 1 of 1 is still open" in request.last_text()
         yield from alone()(request)
 
     state = unattended_run(stops, 1).drive()

@@ -151,6 +151,8 @@ class Place:
         first = batch_state.new_state("batch-1", features, NOW, policy=batch_policy.create_policy())
         batch_store.create(batch_state.with_derived_fields({**first, "owner": owner}))
         batch_store.update(lambda state: transitions.start(state, NOW, None))
+        # The last phase: what the hooks infer from a call changes nothing then.
+        batch_store.update(lambda state: {**state, "active": {**state["active"], "phase": batch_state.PHASES[-1]}})
         self.before = (self.root / STATE).read_bytes()
         self.used = False
 
