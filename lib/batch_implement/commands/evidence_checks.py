@@ -65,8 +65,8 @@ def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) 
         f"Git ignores {'files' if several else 'a file'} with work in {'them' if several else 'it'}, and no commit has "
         f"{'them' if several else 'it'}: {git_client.format_paths(left_out)}. `git add -f -- {names}` and a commit (or "
         "`git commit --amend --no-edit`) make what belongs to the feature a part of it; delete what you made only to "
-        f"try something. If it is to stay here without a commit: `batchctl done --without {without}`. Then `batchctl done` "
-        "again.",
+        f"try something. If it is to stay here without a commit: `batchctl done --without {without}`. Then `batchctl "
+        "done` again.",
         "not-committed",
     )
 

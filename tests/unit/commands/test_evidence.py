@@ -385,6 +385,8 @@ def test_variables_of_who_types_done_do_not_decide_and_are_named(typed, reposito
     (repository / "list.txt").write_text("one\n")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Begin")
+    for name in variables:  # `make test` sets MAKEFLAGS
+        monkeypatch.delenv(name, raising=False)
     assert typed("create", "list.txt", "--mode", "direct", "--verify", verify)[0] == 0
     assert typed("start")[0] == 0
     commit(repository, work="x")
