@@ -18,7 +18,7 @@ from . import git_client, snapshots, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional, Tuple
+    from typing import Dict, List, Optional
 
 BRANCHES = "refs/heads/batch/"
 _GENERATED = re.compile(r"merged|verify-[0-9]+")
@@ -39,8 +39,8 @@ class Remain(NamedTuple):
 
 def list_remains(root: str) -> List[Remain]:
     """Return what batches have left in the repository of `root`, worktrees first, then branches, then snapshots."""
-    refs = dict(_list_refs(root))
-    merged = dict(_list_refs(root, "--merged=HEAD")) if git_client.get_head(root) else {}
+    refs = _list_refs(root)
+    merged = _list_refs(root, "--merged=HEAD") if git_client.get_head(root) else {}
     ids = {_get_batch_id(ref) for ref in refs}
     found = []
     for path, ref in worktrees.list_worktrees(root)[1:]:
@@ -69,7 +69,8 @@ def remove(root: str, item: Remain) -> Optional[str]:
     return None
 
 
-def _list_refs(root: str, *options: str) -> Iterator[Tuple[str, str]]:
+def _list_refs(root: str, *options: str) -> Dict[str, str]:
+    """Return the commit of each ref of batches."""
     output = git_client.run_git(
         root, "for-each-ref", "--format=%(objectname) %(refname)", *options, BRANCHES, snapshots.PREFIX
     ).stdout
@@ -77,7 +78,7 @@ def _list_refs(root: str, *options: str) -> Iterator[Tuple[str, str]]:
     for line in output.splitlines():
         commit, _, ref = line.partition(" ")
         refs[ref] = commit
-    return iter(refs.items())
+    return refs
 
 
 def _get_batch_id(ref: str) -> str:

@@ -134,6 +134,11 @@ def has_commit(root: str, commit: Optional[str], at: str = "HEAD") -> bool:
     return run_git(root, "merge-base", "--is-ancestor", commit, at, check=False).returncode == 0
 
 
+def has_object(root: str, commit: str) -> bool:
+    """Return whether the repository has the commit, also where no ref has it."""
+    return run_git(root, "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0
+
+
 def compare_branch_with_head(root: str, branch: str) -> str:
     """Return what a branch is to HEAD: `missing` (also when HEAD has no commit), `equal`, `ahead`, `behind` or
     `diverged`.

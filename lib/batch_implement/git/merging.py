@@ -156,7 +156,7 @@ def apply_work(folder: str, tip: str, work: str) -> Optional[List[str]]:
             return file.read().split("\0")[:-1]
     except FileNotFoundError:
         pass
-    is_known = git_client.run_git(folder, "cat-file", "-e", f"{work}^{{commit}}", check=False).returncode == 0
+    is_known = git_client.has_object(folder, work)
     if not is_known or not git_client.has_commit(folder, "HEAD", tip):
         return None
     try:

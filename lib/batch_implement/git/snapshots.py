@@ -24,7 +24,7 @@ from . import artefacts, git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+    from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 PREFIX = "refs/batch/"
 SNAPSHOT_S = 600
@@ -234,7 +234,7 @@ def _read_pseudo_refs(root: str, git_dir: str, names: Sequence[str] = _PSEUDO_RE
         except OSError:
             continue
         for commit in commits[:100]:
-            if git_client.run_git(root, "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0:
+            if git_client.has_object(root, commit):
                 yield commit
 
 
@@ -267,7 +267,7 @@ def write_snapshot(root: str, tree: str, parents: Sequence[str], title: str) -> 
 def _fetch_inner(repository: str, root: str, ref: str, commit: str) -> None:
     """Bring a snapshot of a nested repository into the repository of the worktree."""
     inner_ref = create_ref(root, ref, commit)
-    free = _find_free_ref(repository, ref)
+    free = find_free_ref(repository, ref)
     git_client.run_git(
         repository, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
         os.path.realpath(root), f"{inner_ref}:{free}", timeout_s=SNAPSHOT_S,
@@ -289,13 +289,18 @@ def create_ref(root: str, ref: str, commit: str) -> str:
         rest = name[len(ref) :]
         if other.strip() == content and (not rest or (rest[0] == "-" and rest[1:].isdigit())):
             return name
-    free = _find_free_ref(root, ref)
+    free = find_free_ref(root, ref)
     git_client.run_git(root, "update-ref", "-m", "batch: keep", free, commit, "")
     return free
 
 
-def _find_free_ref(root: str, ref: str) -> str:
-    taken = set(git_client.run_git(root, "for-each-ref", "--format=%(refname)", PREFIX).stdout.split())
+def find_free_ref(root: str, ref: str, environment: Optional[Mapping[str, str]] = None) -> str:
+    """Return `ref`, which is below PREFIX, or the first of `ref-2`, `ref-3` and so on that the repository lacks.
+
+    `environment` is added to that of git.
+    """
+    listed = git_client.run_git(root, "for-each-ref", "--format=%(refname)", PREFIX, environment=environment).stdout
+    taken = set(listed.split())
     number, free = 1, ref
     while free in taken:
         number += 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from . import git_client
+from . import git_client, snapshots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,13 +53,8 @@ def iter_checked_out(folder: str, commit: str, prefix: str = "") -> Iterator[str
         inside = os.path.join(folder, path)
         if os.path.lexists(os.path.join(inside, ".git")):
             yield prefix + path
-            if has_commit(inside, wanted):
+            if git_client.has_object(inside, wanted):
                 yield from iter_checked_out(inside, wanted, f"{prefix}{path}/")
-
-
-def has_commit(root: str, commit: str) -> bool:
-    """Return whether the repository has the commit, also where no ref has it."""
-    return git_client.run_git(root, "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0
 
 
 def keep_commits(folder: str, modules: str, ref: str) -> None:
@@ -89,7 +84,7 @@ def _list_tips(root: str, wanted: str) -> List[str]:
     """Return the commits of HEAD and branches, and the one that is wanted, as far as the repository has them."""
     heads = git_client.run_git(root, "for-each-ref", "--format=%(objectname)", "refs/heads").stdout.split()
     tips = dict.fromkeys([git_client.get_head(root) or wanted, *heads, wanted])
-    return [commit for commit in tips if has_commit(root, commit)]
+    return [commit for commit in tips if git_client.has_object(root, commit)]
 
 
 def _create_repository(stored: str, inside: str) -> None:
@@ -112,10 +107,7 @@ def _create_repository(stored: str, inside: str) -> None:
 
 
 def _fetch_into(stored: str, inside: str, commit: str, ref: str) -> None:
-    number, free = 1, ref
-    while _run_in_stored(stored, "rev-parse", "--verify", "--quiet", free, check=False).returncode == 0:
-        number += 1
-        free = f"{ref}-{number}"
+    free = snapshots.find_free_ref(stored, ref, _environment(stored))
     _fetch(stored, inside, f"{commit}:{free}")
 
 
@@ -127,6 +119,9 @@ def _fetch(stored: str, inside: str, refspec: str) -> None:
 
 
 def _run_in_stored(stored: str, *arguments: str, **options: Any) -> git_client.GitResult:
+    return git_client.run_git(stored, *arguments, environment=_environment(stored), **options)
+
+
+def _environment(stored: str) -> Dict[str, str]:
     # Its working tree, which its settings name, may be gone: then git would not begin.
-    environment = {"GIT_DIR": stored, "GIT_WORK_TREE": stored}
-    return git_client.run_git(stored, *arguments, environment=environment, **options)
+    return {"GIT_DIR": stored, "GIT_WORK_TREE": stored}

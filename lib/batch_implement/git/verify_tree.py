@@ -140,7 +140,7 @@ def _checkout_submodules(tree: str, commit: str, trees: Sequence[str], modules: 
         target = os.path.join(tree, path)
         if not sources:
             # The setup command fetched it.
-            if path in tree_setup.list_nested(tree) and submodules.has_commit(target, wanted):
+            if path in tree_setup.list_nested(tree) and git_client.has_object(target, wanted):
                 _reset(target, wanted)
                 _checkout_submodules(target, wanted, [], "")
                 continue
@@ -175,14 +175,14 @@ def _checkout_submodule(target: str, commit: str, sources: List[str], path: str)
 
 def _fetch_commit(target: str, commit: str, sources: Sequence[str]) -> bool:
     """Return whether the repository has the commit, after it was fetched from the first source that has it."""
-    if submodules.has_commit(target, commit):
+    if git_client.has_object(target, commit):
         return True
     for source in sources:
         git_client.run_git(
             target, *_PINNED, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", source, commit, check=False,
             timeout_s=worktrees.CHECKOUT_S,
         )  # fmt: skip
-        if submodules.has_commit(target, commit):
+        if git_client.has_object(target, commit):
             return True
     return False
 
