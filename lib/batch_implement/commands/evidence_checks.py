@@ -60,12 +60,12 @@ def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) 
     if not left_out:
         return ignored_files.LeftOut(found, others)
     names, several = _quote_for_shell(left_out), len(left_out) > 1
-    without = " --without ".join(map(shlex.quote, left_out[:MAX_IN_COMMAND]))
+    options = " --without ".join(map(shlex.quote, left_out[:MAX_IN_COMMAND]))
     raise RefusedError(
         f"Git ignores {'files' if several else 'a file'} with work in {'them' if several else 'it'}, and no commit has "
         f"{'them' if several else 'it'}: {git_client.format_paths(left_out)}. `git add -f -- {names}` and a commit (or "
         "`git commit --amend --no-edit`) make what belongs to the feature a part of it; delete what you made only to "
-        f"try something. If it is to stay here without a commit: `batchctl done --without {without}`. Then `batchctl "
+        f"try something. If it is to stay here without a commit: `batchctl done --without {options}`. Then `batchctl "
         "done` again.",
         "not-committed",
     )

@@ -87,11 +87,11 @@ def find_losses(project: Project, state: State) -> Losses:
             gone = [path for path in gone if git_client.exclude_known(have, [path]) == have]
     since_s = timestamps.parse_epoch_s(state["active"]["started_at"])
     # One of the second in which the feature began may be of the feature before it, whose evidence names it.
-    named = {text for proof in state["evidence"].values() for text in proof.get("stashes", ())}
+    known = {text for proof in state["evidence"].values() for text in proof.get("stashes", ())}
     made = [
         (commit, title)
         for commit, made_s, title in stashes
-        if made_s >= since_s and _name_stash(commit, title) not in named
+        if made_s >= since_s and _name_stash(commit, title) not in known
     ]
     return Losses(stashed, gone, made, _find_undone(top, _get_ref(state)))
 

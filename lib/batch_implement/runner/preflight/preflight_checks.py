@@ -5,8 +5,7 @@
 
 `state` is a plan that is not written yet, or the batch to resume. Cheap checks come first, and what depends on a failed
 one is not tried; the setup command, a commit and the verify command are tried in a temporary worktree, if there is no
-error. No model turn
-is spent, and nothing in the user's working tree changes.
+error. No model turn is spent, and nothing in the user's working tree changes.
 """
 
 from __future__ import annotations
