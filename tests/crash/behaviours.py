@@ -18,8 +18,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Callable
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
@@ -188,17 +190,21 @@ def list_failures(state: dict) -> list[tuple[int, str]]:
     return [(index + 1, last.get(index, "?")[:300]) for index in range(state["total_features"])]
 
 
-def main(first: int, after: int) -> int:
-    """Run seeds and print what happens. Return the number of seeds with troubles, whose folders are left."""
-    top = Path(tempfile.mkdtemp(prefix="behaviours-"))
+def run_seeds(plans: Callable[[int], Any], run: Callable[[Any, Path, Path], list[str]], logs: Sequence[str]) -> int:
+    """Run the seeds that the command line names, FIRST and the one after the last, and print what happens: the files
+    that the patterns `logs` match, of a single seed or one with troubles. Return the number of seeds with troubles,
+    whose folders are left.
+    """
+    first = int(sys.argv[1])
+    after = int(sys.argv[2]) if len(sys.argv) > 2 else first + 1
+    top = Path(tempfile.mkdtemp(prefix="replay-"))
     lib, bad = copy_of_code(top), 0
     for seed in range(first, after):
-        plan, folder = Plan.of(seed), top / str(seed)
+        plan, folder = plans(seed), top / str(seed)
         print(plan.describe(), flush=True)
-        troubles = run_plan(plan, folder, lib)
-        for path in (
-            sorted([*folder.glob("run-*"), *folder.glob("protocol-*")]) if troubles or after == first + 1 else ()
-        ):
+        troubles = run(plan, folder, lib)
+        paths = [path for pattern in logs for path in folder.glob(pattern)] if troubles or after == first + 1 else []
+        for path in sorted(paths, key=os.path.getmtime):
             print(f"--- {path}\n{path.read_text()}")
         print("".join(f"  TROUBLE: {trouble}\n" for trouble in troubles), end="", flush=True)
         bad += bool(troubles)
@@ -208,4 +214,4 @@ def main(first: int, after: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else int(sys.argv[1]) + 1))
+    sys.exit(run_seeds(Plan.of, run_plan, ("run-*", "protocol-*")))

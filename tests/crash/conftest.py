@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # Whatever import mode pytest is
 import scratch
 import traced
 import writes
+from behaviours import copy_of_code
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,12 @@ def folder() -> Iterator[str]:
     path = scratch.fast_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code, with short waits between attempts."""
+    return copy_of_code(tmp_path_factory.mktemp("code"))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from behaviours import copy_of_code, environment  # noqa: E402
+from behaviours import environment, run_seeds  # noqa: E402
 from git_oracles import MARK, ask_git, find_unmerged  # noqa: E402
 
 KILLED = ("driver", "driver", "attempt", "done", "verify", "worker", "git")
@@ -275,22 +274,11 @@ def work(folder: Path, kind: str) -> int:
     return 0
 
 
-def main(first: int, after: int) -> int:
-    """Ride out seeds and print what happens. Return the number of seeds with troubles, whose folders are left."""
-    top = Path(tempfile.mkdtemp(prefix="storm-"))
-    lib, bad = copy_of_code(top), 0
-    for seed in range(first, after):
-        schedule, folder = Schedule.of(seed), top / str(seed)
-        print(schedule.describe(), flush=True)
-        troubles = ride_out(schedule, folder, lib)
-        print(f"  died: {' '.join(':'.join(death) for death in read_deaths(folder))}")
-        for path in sorted(folder.glob("run-*"), key=os.path.getmtime) if troubles or after == first + 1 else ():
-            print(f"--- {path}\n{path.read_text()}")
-        print("".join(f"  TROUBLE: {trouble}\n" for trouble in troubles), end="", flush=True)
-        bad += bool(troubles)
-        if not troubles:
-            shutil.rmtree(folder)
-    return bad
+def ride_out_aloud(schedule: Schedule, folder: Path, lib: Path) -> list[str]:
+    """Ride out a schedule, and print what died."""
+    troubles = ride_out(schedule, folder, lib)
+    print(f"died: {' '.join(':'.join(death) for death in read_deaths(folder))}")
+    return troubles
 
 
 if __name__ == "__main__":
@@ -299,4 +287,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "work":
         sys.exit(work(Path(sys.argv[2]), sys.argv[3]))
     else:
-        sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else int(sys.argv[1]) + 1))
+        sys.exit(run_seeds(Schedule.of, ride_out_aloud, ("run-*",)))

@@ -34,12 +34,6 @@ WRONG: dict[str, tuple[Patch, Plan, str]] = {
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 
-@pytest.fixture(scope="session")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code, with short waits between attempts."""
-    return copy_of_code(tmp_path_factory.mktemp("code"))
-
-
 @pytest.mark.some(12)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_workers_did_is_merged_or_kept(tmp_path: Path, code: Path, seed: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from behaviours import copy_of_code
 from mutating import Patch
-from storm import KILLED, Schedule, read_deaths, ride_out
+from storm import KILLED, Schedule, ride_out, ride_out_aloud
 
 SEEDS = 46
 WRONG: dict[str, tuple[Patch, Schedule, str]] = {
@@ -33,20 +33,12 @@ WRONG: dict[str, tuple[Patch, Schedule, str]] = {
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 
-@pytest.fixture(scope="session")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code, with short waits between attempts."""
-    return copy_of_code(tmp_path_factory.mktemp("code"))
-
-
 @pytest.mark.prove
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_all_features_are_done_once_whatever_is_killed(tmp_path: Path, code: Path, seed: int) -> None:
     schedule = Schedule.of(seed)
     print(schedule.describe())
-    troubles = ride_out(schedule, tmp_path / "run", code)
-    print(f"died: {' '.join(':'.join(death) for death in read_deaths(tmp_path / 'run'))}")
-    assert troubles == []
+    assert ride_out_aloud(schedule, tmp_path / "run", code) == []
 
 
 @pytest.mark.prove
