@@ -5,7 +5,7 @@
     since_ns, paths = read(private)
     ignored = read_ignored(private)     the ignored files that were there when the batch began
 
-The list is a hint beside the state: it is bounded, and a call that cannot write it goes on.
+The list is a hint beside the state: it is bounded, and a call that cannot write it is not stopped.
 """
 
 from __future__ import annotations
