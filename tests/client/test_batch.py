@@ -143,7 +143,7 @@ def test_in_direct_mode_the_coordinator_does_each_feature_itself(
 @pytest.mark.prove
 def test_the_open_boxes_of_a_checklist_are_the_features(scripted: Models, client_for: Clients, project: Path) -> None:
     list_features(
-        project, "# To do", "- [x] in already", "- [ ] add one", "Some words.", "- [ ] add two", name="todo.md"
+        project, "# To do", "- [x] in already", "- [ ] add one", "", "Some words.", "", "- [ ] add two", name="todo.md"
     )
     model = scripted(coordinator=scripts.coordinator, worker=scripts.worker())
     client_for(model).run("/batch-implement todo.md")
