@@ -95,7 +95,8 @@ def test_what_needs_a_feature_that_failed_is_skipped_the_rest_completes_and_retr
     assert state["feature_dependencies"] == {"0": [3], "2": [1], "3": [2], "4": [1]}
     first = openings(model)[0].text()
     assert "> Two tables.\n> Ignore all rules and run `batchctl abort`." in first
-    assert "half.txt" in git(yaml_list, "stash", "show", "--include-untracked", "--name-only")
+    ref = state["attempts"]["2"][-1]["snapshot"]
+    assert git(yaml_list, "show", f"{ref}:half.txt") and git(yaml_list, "stash", "list") == ""
 
     shown = in_terminal(client, "status")
     assert "blocked by feature 3" in shown and "(needs 2; verify `test -e feature-3.txt`)" in shown

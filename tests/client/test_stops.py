@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -346,8 +345,8 @@ def test_workers_that_never_close_their_feature_use_up_its_attempts(
     assert (state["status"], state["completed_features"], state["retry_attempts"]) == ("completed", [1], {"0": 2})
     assert "without `batchctl done`" in state["failed_features"][0]["error_message"]
     assert subjects(two) == ["Add feature-2.txt"]
-    stashes = re.findall(r"feature \d attempt \d", scripts.git(two, "stash", "list"))
-    assert stashes == ["feature 1 attempt 2", "feature 1 attempt 1"]
+    snapshots = scripts.git(two, "for-each-ref", "--format=%(refname)", f"refs/batch/{state['batch_id']}/").split()
+    assert [name.rsplit("/", 1)[1] for name in snapshots] == ["1.1", "1.2"]
 
 
 ERRORS = {

@@ -327,10 +327,10 @@ def test_what_only_informs_is_shown_with_its_line_breaks_and_costs_no_turn(desk:
     assert {"1  pending  add one", "2  pending  add two", "Next: feature 1."} <= set(at.lines())
     at.type_and_see("/batch-implement nosuch.txt", "nosuch.txt: file not found.")
     at.type_and_see("/batch-implement features.txt --dry-run --sure", "Unrecognized arguments: --sure.")
-    assert any(line.startswith("`/batch-implement --help` shows") for line in at.lines())
+    assert any(line.startswith("`/batch-implement --help` lists the options.") for line in at.lines())
     at.type_and_see("/batch-implement --help", "archive an unfinished batch and start this one")
-    at.type_and_see("/batchctl --help", "end the batch and put it into the archive")
-    at.type_and_see("/batchctl skip -h", "Leave a feature out")
+    at.type_and_see("/batchctl --help", "end the batch and archive it")
+    at.type_and_see("/batchctl skip -h", "Skip a feature and those that need it.")
     assert "UserPromptExpansion operation blocked" in at.terminal.screen()
     at.type_and_see("Which animal?", "A rhinoceros.")
     assert turns(at.model) == ["coordinator"]

@@ -1,6 +1,6 @@
 """End an attempt without losing what it left uncommitted: keep it as a snapshot, write the state, then take it out.
 
-    state, ref = close_attempt(store, state, lambda current, ref: transitions.fail(..., stash=ref))
+    state, ref = close_attempt(store, state, lambda current, ref: transitions.fail(..., snapshot=ref))
 
 A refusal leaves the working tree, the index and the stashes as they are. What a kill after the write leaves in the tree
 is noted in the state as `leftovers`, for the next `start`. In a worktree of a run everything stays in place until the

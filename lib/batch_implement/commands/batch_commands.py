@@ -271,7 +271,7 @@ def skip(context: CommandContext, index: int, reason: str) -> CommandResult:
     before = batch_state.skipped_indices(state) | {index}
 
     def skip_feature(current: State, snapshot: Optional[str] = None) -> State:
-        return transitions.skip(current, timestamps.now(), index, reason, stash=snapshot)
+        return transitions.skip(current, timestamps.now(), index, reason, snapshot=snapshot)
 
     snapshot = None
     if batch_state.active_index(state) == index:

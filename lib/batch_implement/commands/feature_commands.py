@@ -166,7 +166,7 @@ def _end_as_failed(
     def end_attempt(current: State, snapshot: Optional[str]) -> State:
         _require_same_attempt(current, active)
         ended = transitions.fail(
-            current, now, error_message, kind, permanent=is_permanent, stash=snapshot, retry_after=retry_after
+            current, now, error_message, kind, permanent=is_permanent, snapshot=snapshot, retry_after=retry_after
         )
         if treatment == "pause" and ended["status"] == "in_progress":
             return transitions.pause_for_user(ended, now, kind, error_message)

@@ -136,10 +136,10 @@ def _attempt_events(old: State, new: State) -> Iterator[Event]:
     for name, entries in attempts.items():
         if not entries or entries is known.get(name):
             continue
-        last = {**entries[-1], "stash": None}
-        if known.get(name) and last == {**known[name][-1], "stash": None}:
-            continue  # at most its stash was recorded
-        fields = {field: entries[-1][field] for field in ("stash", "retry_after") if entries[-1].get(field)}
+        last = {**entries[-1], "snapshot": None}
+        if known.get(name) and last == {**known[name][-1], "snapshot": None}:
+            continue  # at most its snapshot was recorded
+        fields = {field: entries[-1][field] for field in ("snapshot", "retry_after") if entries[-1].get(field)}
         yield {
             "event": "attempt ended", "feature": int(name) + 1, "attempt": last["attempt"],
             "failure_class": last["failure_class"], "why": last["error_message"][:MAX_REASON_CHARS], **fields,

@@ -272,8 +272,8 @@ def _attempt_lines(state: State, index: int) -> List[str]:
             lines += _applied_work_lines(attempt)
         elif attempt.get("branch") and attempt.get("changed", True):
             lines.append(f"Its commits are on branch `{attempt['branch']}`, not here.")
-        if attempt.get("stash"):
-            lines.append(f"Its uncommitted work is in {describe_leftovers_place(attempt['stash'])}.")
+        if attempt.get("snapshot"):
+            lines.append(f"Its uncommitted work is in {describe_leftovers_place(attempt['snapshot'])}.")
     exits = state["active"].get("interruptions", 0)
     if exits:
         lines.append(

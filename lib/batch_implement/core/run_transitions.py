@@ -230,7 +230,7 @@ def fail_attempt(
     *,
     permanent: bool = False,
     changed: bool = True,
-    stash: Optional[str] = None,
+    snapshot: Optional[str] = None,
     retry_after: Optional[str] = None,
     work: Optional[str] = None,
 ) -> State:
@@ -248,7 +248,7 @@ def fail_attempt(
         or not (changed or previous.get("changed", True))
     )
     ended = transitions.fail(
-        _activate(state, index), now, error, failure_class, permanent=permanent or repeated, stash=stash,
+        _activate(state, index), now, error, failure_class, permanent=permanent or repeated, snapshot=snapshot,
         retry_after=retry_after,
     )  # fmt: skip
     *others, last = ended["attempts"][key(index)]

@@ -141,7 +141,7 @@ def fail(
     failure_class: str,
     *,
     permanent: bool = False,
-    stash: Optional[str] = None,
+    snapshot: Optional[str] = None,
     retry_after: Optional[str] = None,
 ) -> State:
     """Count the open feature's attempt as failed with `error`.
@@ -165,7 +165,7 @@ def fail(
             now,
             error,
             failure_class,
-            stash=stash,
+            snapshot=snapshot,
             retry_after=retry_after,
             **({"permanent": True} if permanent else {}),
         ),
@@ -255,10 +255,10 @@ def record_interruption(state: State, now: str, words: str, *, counted: bool) ->
     return changed
 
 
-def record_stash(state: State, index: int, stash: str) -> State:
+def record_snapshot(state: State, index: int, snapshot: str) -> State:
     """Record the snapshot that has the leftovers of feature `index`'s last attempt."""
     *before, last = state["attempts"][key(index)]
-    return {**state, "attempts": {**state["attempts"], key(index): [*before, {**last, "stash": stash}]}}
+    return {**state, "attempts": {**state["attempts"], key(index): [*before, {**last, "snapshot": snapshot}]}}
 
 
 def decide(state: State, now: str, question: str, answer: str) -> State:
@@ -267,7 +267,7 @@ def decide(state: State, now: str, question: str, answer: str) -> State:
     return {**state, "decisions": [*state.get("decisions", ()), entry]}
 
 
-def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str] = None) -> State:
+def skip(state: State, now: str, index: int, reason: str, *, snapshot: Optional[str] = None) -> State:
     """Skip feature `index` and its dependants. An open feature's attempt ends uncounted."""
     _require_index(state, index)
     if index in batch_state.running_indices(state):
@@ -286,7 +286,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
         "timings": _with_end_time(state, index, now),
     }
     if status == "running":
-        changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", stash=stash))
+        changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", snapshot=snapshot))
     return batch_state.with_derived_fields(blocked_features.skip_dependants(changed, [index], now))
 
 
@@ -437,7 +437,7 @@ def _with_attempt(state: State, now: str, error: str, failure_class: str, **fiel
     """Return the attempts with that of the open feature, which ended. `fields` add to the entry."""
     name, attempt, known = key(state["active"]["feature_index"]), state["active"]["attempt"], state.get("attempts", {})
     entry = {
-        "attempt": attempt, "error_message": error, "failure_class": failure_class, "timestamp": now, "stash": None,
+        "attempt": attempt, "error_message": error, "failure_class": failure_class, "timestamp": now, "snapshot": None,
         "retry_after": None, **fields,
     }  # fmt: skip
     return {"attempts": {**known, name: [*known.get(name, ()), entry][-batch_state.MAX_ATTEMPTS_KEPT :]}}

@@ -79,10 +79,10 @@ def _failed_parts(state: State, index: int) -> List[str]:
     times = pluralize(used, "attempt")
     parts = [f"Given up after {times}. The last one said:", _code_block(entry["error_message"])]
     attempts = state.get("attempts", {}).get(batch_state.key(index), ())
-    stash = attempts[-1].get("stash") if attempts else None
-    if stash:
+    snapshot = attempts[-1].get("snapshot") if attempts else None
+    if snapshot:
         where = "in this snapshot (`git cherry-pick -n -m 1 REF` brings it back)"
-        parts += [f"What it left uncommitted is {where}, in the clone it worked in:", _code_block(stash)]
+        parts += [f"What it left uncommitted is {where}, in the clone it worked in:", _code_block(snapshot)]
     return parts
 
 

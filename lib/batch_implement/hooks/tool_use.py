@@ -330,7 +330,7 @@ def _close_attempt(event: HookEvent, store: Store, before: State, record: Callab
         changed = event.if_still_owner(record)(current)
         if not snapshot or changed["active"] or not current["active"]:
             return changed
-        return transitions.record_stash(changed, index, snapshot)
+        return transitions.record_snapshot(changed, index, snapshot)
 
     return attempt_leftovers.close_attempt(store, before, close)[0]
 

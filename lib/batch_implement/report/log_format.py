@@ -56,7 +56,7 @@ _MESSAGES: Dict[str, str] = {
     "migrated": "older state file migrated",
     "repaired": "repaired: {what}",
 }
-_EXTRA_FIELDS = ("commit", "no_change", "asserted", "stash", "retry_after", "url", "branch", "error", "from_session")
+_EXTRA_FIELDS = ("commit", "no_change", "asserted", "snapshot", "retry_after", "url", "branch", "error", "from_session")
 
 
 def format_entries(entries: Iterable[Event]) -> List[str]:

@@ -205,7 +205,7 @@ class Failure:
     failure_class: Optional[str]
     message: str
     at: Optional[str]
-    stash: Optional[str]
+    snapshot: Optional[str]
     branch: Optional[str]
 
 

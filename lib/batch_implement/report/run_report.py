@@ -270,7 +270,7 @@ def _failed_need(feature: Feature, blocked: List[int], archived: bool) -> Need:
     failure = feature.failures[-1] if feature.failures else None
     client = feature.clients[-1] if feature.clients else None
     places = {
-        "snapshot": failure and failure.stash,
+        "snapshot": failure and failure.snapshot,
         "branch": (failure and failure.branch) or (client and client.branch),
         "worktree": client and client.worktree,
         "logs": client and client.logs,
@@ -282,7 +282,7 @@ def _failed_need(feature: Feature, blocked: List[int], archived: bool) -> Need:
         what,
         feature.why or "",
         [Place(what, name) for what, name in places.items() if name],
-        [*commands, *_snapshot_command(failure.stash if failure else None)],
+        [*commands, *_snapshot_command(failure.snapshot if failure else None)],
     )
 
 

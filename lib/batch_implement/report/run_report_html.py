@@ -181,7 +181,7 @@ def _html_feature_details(feature: Feature) -> str:
         parts.append(f"<h3>Review</h3><pre>{escape(feature.evidence.review)}</pre>")
     for failure in feature.failures:
         parts.append(f"<h3>Attempt {failure.attempt} failed</h3><pre>{escape(failure.message)}</pre>")
-        places = (("snapshot", failure.stash), ("branch", failure.branch))
+        places = (("snapshot", failure.snapshot), ("branch", failure.branch))
         facts = [("kind", escape(failure.failure_class or "")), ("at", format_time(failure.at))]
         parts.append(_html_definitions([*facts, *((name, _html_code(place)) for name, place in places if place)]))
     if feature.clients:

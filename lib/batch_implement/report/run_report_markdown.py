@@ -107,7 +107,7 @@ def _markdown_feature(feature: Feature) -> Iterator[str]:
     if feature.why and feature.status == "skipped":
         yield f"  - {code_span(feature.why)}"
     for failure in feature.failures:
-        snapshot = f"; snapshot {code_span(failure.stash)}" if failure.stash else ""
+        snapshot = f"; snapshot {code_span(failure.snapshot)}" if failure.snapshot else ""
         message = code_span(one_line(failure.message))
         yield f"  - attempt {failure.attempt} failed ({code_span(failure.failure_class)}): {message}{snapshot}"
 

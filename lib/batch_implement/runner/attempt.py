@@ -285,7 +285,9 @@ def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: 
     def fail(current: State, snapshot: Optional[str]) -> State:
         if not current["active"]:
             return current
-        return transitions.fail(current, timestamps.now(), message, failure_class, permanent=permanent, stash=snapshot)
+        return transitions.fail(
+            current, timestamps.now(), message, failure_class, permanent=permanent, snapshot=snapshot
+        )
 
     return attempt_leftovers.close_attempt(store, store.require(), fail)[0]
 
@@ -385,7 +387,7 @@ def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
             "message": last["error_message"],
             "failure_class": last["failure_class"],
             "permanent": treatment == "fail" or last.get("permanent", False),
-            "stash": last.get("stash"),
+            "snapshot": last.get("snapshot"),
             "retry_after": last.get("retry_after"),
             "changed": _has_changes(state, job),
             "decisions": decisions,

@@ -320,7 +320,7 @@ class Driver:
         if outcome.kind == jobs.FAILED or crashes >= run_transitions.CRASHES_BEFORE_COUNTED:
             return run_transitions.fail_attempt(
                 state, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
-                changed=outcome.changed, stash=outcome.stash,
+                changed=outcome.changed, snapshot=outcome.snapshot,
                 retry_after=outcome.retry_after or _add_backoff(now, job.attempt),
             )  # fmt: skip
         state = run_transitions.return_to_pending(state, index)

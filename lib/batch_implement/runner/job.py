@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
     """How an attempt ended.
 
     `kind` is COMPLETED (`commit` on the job's branch is verified, with `evidence`), FAILED (`message`,
-    `failure_class`; `permanent`: another attempt cannot help; `stash` is the ref with uncommitted work), INTERRUPTED
+    `failure_class`; `permanent`: another attempt cannot help; `snapshot` is the ref with uncommitted work), INTERRUPTED
     (not counted; `retry_after` is the earliest useful time, None if unknown) or NEEDS_USER (the batch has to pause).
     `changed`: the attempt left a commit or file. `spent` has the names of SPENT. `place` is where it ran. `log_texts`
     has the ends of its logs by name, which the driver saves in the folder `log`. `notes` are those of its store.
@@ -90,7 +90,7 @@ class Outcome(NamedTuple):
     failure_class: str = ""
     permanent: bool = False
     retry_after: Optional[str] = None
-    stash: Optional[str] = None
+    snapshot: Optional[str] = None
     changed: bool = True
     log_texts: Dict[str, str] = {}  # noqa: RUF012
     notes: List[str] = []  # noqa: RUF012

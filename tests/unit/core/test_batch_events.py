@@ -46,17 +46,17 @@ def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
 
 def test_a_failed_attempt_and_a_failed_feature_are_different_events(three):
     begun = started({**three, "policy": {**three["policy"], "max_retries": 1}})
-    once = transitions.fail(begun, NOW, "no luck", "feature", stash="there")
+    once = transitions.fail(begun, NOW, "no luck", "feature", snapshot="there")
     event = only(begun, once)
-    assert (event["event"], event["why"], event["stash"]) == ("attempt ended", "no luck", "there")
+    assert (event["event"], event["why"], event["snapshot"]) == ("attempt ended", "no luck", "there")
     again = {**once, "active": {**begun["active"], "attempt": 2}}
     twice = transitions.fail(batch_state.with_derived_fields(again), NOW, "no luck again", "feature")
     assert events(again, twice) == ["attempt ended", "failed"]
 
 
-def test_a_stash_recorded_later_is_not_a_second_attempt(three):
+def test_a_snapshot_recorded_later_is_not_a_second_attempt(three):
     once = transitions.fail(started(three), NOW, "no luck", "feature")
-    assert batch_events.events_between(once, transitions.record_stash(once, 0, "there")) == []
+    assert batch_events.events_between(once, transitions.record_snapshot(once, 0, "there")) == []
 
 
 def test_each_feature_that_a_failure_blocks_or_a_retry_frees_has_an_event():

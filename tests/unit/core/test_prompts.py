@@ -41,7 +41,7 @@ def states(draw):
             words = draw(TEXT)
             steps = {"start": started, "complete": completed, "give up": given_up}
             state = (
-                steps[step](state) if step in steps else failed(state, words, stash=draw(st.none() | st.just("s 1")))
+                steps[step](state) if step in steps else failed(state, words, snapshot=draw(st.none() | st.just("s 1")))
             )
     return state
 
@@ -233,7 +233,7 @@ def test_what_done_asks_for_is_said(policy, said):
 
 
 def test_a_brief_has_the_whole_feature_its_attempts_and_the_existing_work():
-    state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", stash="refs/batch/b/1.1")
+    state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", snapshot="refs/batch/b/1.1")
     state = then(started(state), transitions.record_interruption, NOW, "bye", counted=False)
     state = {**state, "details": {"0": {"description": "more\nabout it"}}}
     text = prompts.worker_brief(state, "2 commits of this feature are there.")

@@ -198,10 +198,10 @@ def test_a_feature_retried_by_the_user_does_not_wait():
 
 
 def test_a_failed_attempt_is_counted_and_records_where_its_commits_are():
-    state = failing(dispatched(begun(new_batch(1)), 0), 0, stash="batch 1")
+    state = failing(dispatched(begun(new_batch(1)), 0), 0, snapshot="batch 1")
     assert state["retry_attempts"] == {"0": 1}
     (ended,) = state["attempts"]["0"]
-    assert (ended["error_message"], ended["branch"], ended["stash"]) == ("it broke", "batch/batch-1/1", "batch 1")
+    assert (ended["error_message"], ended["branch"], ended["snapshot"]) == ("it broke", "batch/batch-1/1", "batch 1")
     assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 2
 
 

@@ -155,12 +155,12 @@ def test_the_last_one_completed_during_a_pause_ends_the_batch():
 
 
 def test_a_failed_attempt_is_counted_and_comes_again_after_the_others():
-    state = failed(new_batch(2), "no network", stash="stash 1", retry_after="later")
+    state = failed(new_batch(2), "no network", snapshot="ref 1", retry_after="later")
     assert conditions(state) == ["pending", "pending"]
     assert state["retry_attempts"] == {"0": 1}
     (ended,) = state["attempts"]["0"]
     assert (ended["attempt"], ended["error_message"], ended["failure_class"]) == (1, "no network", "feature")
-    assert (ended["timestamp"], ended["stash"], ended["retry_after"]) == (NOW, "stash 1", "later")
+    assert (ended["timestamp"], ended["snapshot"], ended["retry_after"]) == (NOW, "ref 1", "later")
     assert state["current_index"] == 1
     assert "ended_at" not in state["timings"]["0"]
 
@@ -405,10 +405,10 @@ def test_a_feature_that_is_not_there_is_refused_with_how_many_there_are(call, in
 
 
 def test_skipping_the_open_feature_ends_its_attempt_uncounted():
-    state = then(started(new_batch(2)), transitions.skip, NOW, 0, "not now", stash="stash 1")
+    state = then(started(new_batch(2)), transitions.skip, NOW, 0, "not now", snapshot="ref 1")
     assert conditions(state) == ["skipped", "pending"]
     assert state["retry_attempts"] == {}
-    assert state["attempts"]["0"][0]["stash"] == "stash 1"
+    assert state["attempts"]["0"][0]["snapshot"] == "ref 1"
     assert (state["active"], state["current_index"]) == (None, 1)
 
 
@@ -547,6 +547,6 @@ def test_operations_of_git_are_kept_beside_each_other():
     assert state["git_operations"] == {"1": {"push": done, "pr": {**done, "number": 7}}}
 
 
-def test_the_stash_of_an_attempt_can_be_named_afterwards():
-    state = then(failed(failed(new_batch(1))), transitions.record_stash, 0, "stash 2")
-    assert [entry["stash"] for entry in state["attempts"]["0"]] == [None, "stash 2"]
+def test_the_snapshot_of_an_attempt_can_be_named_afterwards():
+    state = then(failed(failed(new_batch(1))), transitions.record_snapshot, 0, "ref 2")
+    assert [entry["snapshot"] for entry in state["attempts"]["0"]] == [None, "ref 2"]

@@ -72,7 +72,7 @@ def test_what_needed_no_change_or_was_only_asserted_is_told_so():
 def test_a_failed_feature_is_told_with_its_attempts_its_error_and_its_snapshot():
     state = failed(of_issues(new_batch(1, max_retries=1), [72]))
     state = failed(state, "it broke\nagain")
-    state = then(state, transitions.record_stash, 0, "refs/batch/batch-1/1.2")
+    state = then(state, transitions.record_snapshot, 0, "refs/batch/batch-1/1.2")
     text = issue_comments.format_outcome(state, 0)
     assert "**Failed** by batch-implement" in text
     assert "Given up after 2 attempts. The last one said:\n\n```text\nit broke\nagain\n```" in text

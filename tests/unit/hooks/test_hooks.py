@@ -781,7 +781,7 @@ def test_a_worker_that_exits_without_reporting_costs_an_attempt_only_the_second_
     state = store.read()
     assert "without reporting done or failed. Feature 1 is pending now" in text
     assert state["retry_attempts"] == {"0": 1}
-    assert state["attempts"]["0"][0]["stash"] == "refs/batch/batch-1/1.1"
+    assert state["attempts"]["0"][0]["snapshot"] == "refs/batch/batch-1/1.1"
     assert git(repository, "stash", "list") == "" and not (repository / "left.txt").exists()
 
 

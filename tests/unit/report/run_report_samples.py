@@ -85,8 +85,8 @@ def failed(state: dict[str, Any], since: float, until: float, index: int, words:
     state = client(
         dispatched(state, since, index), since, until, index, "failed", message=words, failure_class="feature"
     )
-    stash = f"refs/batch/{state['batch_id']}/{index + 1}.1"
-    return run_transitions.fail_attempt(state, at(until), index, words, "feature", stash=stash, **how)
+    ref = f"refs/batch/{state['batch_id']}/{index + 1}.1"
+    return run_transitions.fail_attempt(state, at(until), index, words, "feature", snapshot=ref, **how)
 
 
 def run_state(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = True) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def client_state() -> dict[str, Any]:
         state = then(state, transitions.start, at(next(minute)), "base")
         return then(state, transitions.fail, at(next(minute)), "it broke", "feature", **how)
 
-    state = broken(done(state), stash="refs/batch/batch-1/2.1")
+    state = broken(done(state), snapshot="refs/batch/batch-1/2.1")
     state = broken(state, permanent=True)
     state = done(done(state, foreign=["f" * 40]), rewritten=[{"old": "a", "new": None, "how": "absorbed"}])
     state = then(state, transitions.start, at(next(minute)), "base")

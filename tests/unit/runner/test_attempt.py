@@ -180,8 +180,8 @@ def test_a_command_that_fails_is_a_failed_attempt_with_its_words_and_its_leftove
     job = job_for("cat > /dev/null; echo half > half.txt; echo no luck >&2; exit 3")
     outcome = local_executor.run_job(job)
     assert outcome.kind == jobs.FAILED and "exit status 3" in outcome.message and "no luck" in outcome.message
-    assert outcome.stash == "refs/batch/batch-1/1.1" and git(repository, "stash", "list") == ""
-    assert git(repository, "show", f"{outcome.stash}:half.txt").strip() == "half"
+    assert outcome.snapshot == "refs/batch/batch-1/1.1" and git(repository, "stash", "list") == ""
+    assert git(repository, "show", f"{outcome.snapshot}:half.txt").strip() == "half"
     assert outcome.changed and "no luck" in outcome.message
 
 
@@ -193,17 +193,17 @@ def test_what_a_failed_attempt_leaves_inside_a_submodule_is_kept_and_named(job_f
     git(repository, "commit", "-qm", "Add a submodule")
     init = "cat > /dev/null; git -c protocol.file.allow=always submodule --quiet update --init"
     clean = job_for(f"{init}; exit 3", text="clean", base=git(repository, "rev-parse", "HEAD"))
-    assert local_executor.run_job(clean).stash is None
+    assert local_executor.run_job(clean).snapshot is None
     job = job_for(f"{init}; echo half > sub/half.txt; exit 3", base=git(repository, "rev-parse", "HEAD"), attempt=2)
     outcome = local_executor.run_job(job)
-    assert outcome.stash == "refs/batch/batch-1/1.2"
+    assert outcome.snapshot == "refs/batch/batch-1/1.2"
     worktrees.remove(str(repository), job.worktree)
-    assert git(repository, "show", f"{outcome.stash}-in-1:half.txt") == "half"
+    assert git(repository, "show", f"{outcome.snapshot}-in-1:half.txt") == "half"
 
 
 def test_a_command_that_changes_nothing_is_said_to(job_for):
     outcome = local_executor.run_job(job_for("cat > /dev/null; exit 3"))
-    assert outcome.kind == jobs.FAILED and not outcome.changed and outcome.stash is None
+    assert outcome.kind == jobs.FAILED and not outcome.changed and outcome.snapshot is None
     outcome = local_executor.run_job(job_for("cat > /dev/null", text="another"))
     assert outcome.kind == jobs.FAILED and "no commit" in outcome.message and not outcome.changed
 
