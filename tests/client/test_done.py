@@ -553,7 +553,7 @@ def test_in_the_client_a_long_verify_command_outlives_the_calls_that_wait_for_it
 ) -> None:
     """At its timeout the Bash tool kills the call, or moves it to the background, where that closes the feature."""
     first = {"no": "Exit code 143", "yes": "moved to the background"}[background]
-    last = {"no": "verify passed", "yes": "is done"}[background]
+    last = {"no": "verify passed", "yes": "the last one closed is feature 1 (done)"}[background]
 
     def work(request: Request) -> Script:
         number = scripts.feature_number(request)

@@ -38,20 +38,21 @@ class Worker:
     def work(self, acts: dict[str, Callable[[Worker], None]]) -> int:
         """Do what is planned for this start, of these acts. Return the exit status."""
         planned = self.plan["starts"][self.number - 1]
-        how = "failed"
-        try:
-            self.tidy_up()
-            for act in planned[self.start - 1] if self.start <= len(planned) else ["finish"]:
-                self.note(act)
+        self.tidy_up()
+        for act in planned[self.start - 1] if self.start <= len(planned) else ["finish"]:
+            self.note(act)
+            how = "ended"
+            try:
                 if act.startswith("kill "):
                     self.kill(act[5:])
                 elif act == "finish":
                     self.finish()
                 elif act not in ("leave", "exit"):
                     acts[act](self)
-            how = "failed" if act == "exit" else "ended"
-        except OSError as error:  # what an act did is in the way of another: as a model would fail
-            self.note(f"  {error}")
+            except OSError as error:  # what an act did is in the way of this one: a model goes on
+                self.note(f"  {error}")
+                how = "failed"
+        how = "failed" if act == "exit" else how
         self.write_census(how)
         return int(how == "failed")
 

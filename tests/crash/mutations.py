@@ -178,8 +178,7 @@ GUARDS: dict[str, Patch] = {
         "hooks/tool_use.py", "        notes = event.open_store().notes\n", "        notes = event.notes\n"
     ),
     "what the model wrote is taken for a person's edit": (
-        "hooks/dispatch.py", "def open_store(self, *, trusted: bool = False)",
-        "def open_store(self, *, trusted: bool = True)",
+        "store/transaction.py", "self.trusted = project, notes, trusted\n", "self.trusted = project, notes, True\n",
     ),
     "who reads the state is denied": (
         "hooks/tool_use.py", "    refusal = command_policy.check_command(command, names)\n",
@@ -276,7 +275,9 @@ TWO_WRITERS: dict[str, Patch] = {
         '"retry_attempts": {at: n for at, n in state["retry_attempts"].items() if int(at) not in requested}}',
     ),
     "what needs a failed feature is not skipped": (
-        "core/transitions.py", "        changed = blocked_features.skip_dependants(changed, [index], now)\n", ""
+        "core/blocked_features.py",
+        '    return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state\n',
+        "    return state\n",
     ),
     "the allowance is not renewed": (
         "core/transitions.py", '{**changed, "retry_allowance": allowance}', "changed"

@@ -96,7 +96,7 @@ def test_without_the_guard_every_attack_is_done_and_undone(folder: str, empty: s
 
 @pytest.mark.prove
 @pytest.mark.parametrize(
-    "name, least", [("nothing is undone after", 30), ("what the model wrote is taken for a person's edit", 10)]
+    "name, least", [("nothing is undone after", 30), ("what the model wrote is taken for a person's edit", 0)]
 )
 def test_what_is_not_undone_after_is_missed(folder: str, empty: str, name: str, least: int) -> None:
     count = Counter(verdicts(mutated(GUARDS[name], folder), empty))

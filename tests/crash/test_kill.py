@@ -44,6 +44,7 @@ def test_a_write_that_is_killed_at_a_call_that_changes_something_leaves_the_old_
 
 @pytest.mark.prove
 def test_a_write_that_is_killed_at_any_call_leaves_the_old_version_or_the_new(server, known, folder, calls):
+    calls = {kind: [call for call in own if call.name != "brk"] for kind, own in calls.items()}  # not in every run
     troubles, kills = killed_everywhere(server, known, folder, stops(calls, frozenset()))
     print(f"{kills} writes killed at every system call")
     assert not troubles, "\n".join(troubles[:10])

@@ -112,7 +112,7 @@ class ScratchProject:
         if whole:
             shutil.rmtree(self.root)
             shutil.copytree(f"{self.folder}/pristine", self.root, symlinks=True)
-        for name in (".claude", PRIVATE, *self.written):
+        for name in (".claude", PRIVATE, SECOND_BACKUP, *self.written):  # a case may leave a backup of its own batch
             self._remove(f"{self.root}/{name}")
         self.written.clear()
         if shape is None:

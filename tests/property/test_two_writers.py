@@ -51,7 +51,8 @@ class Oracle:
         self.done, self.failed, self.skipped, self.used, self.granted = set(), set(), set(), Counter(), Counter()
 
     def above(self, index: int) -> set[int]:
-        return set(self.needs[index]).union(*map(self.above, self.needs[index]))
+        needs = set(self.needs[index]) - self.done
+        return needs.union(*map(self.above, needs))
 
     def free(self) -> set[int]:
         return set(self.needs) - self.done - self.failed - self.skipped - {self.open}
@@ -85,10 +86,11 @@ class Oracle:
 
     def may_retry(self, wanted: set[int]) -> bool:
         bad = (self.failed | self.skipped) - wanted
-        return wanted <= self.closed() and not any(self.above(index) & bad for index in wanted)
+        return wanted <= self.closed() | self.done and not any(self.above(index) & bad for index in wanted)
 
     def retry(self, wanted: set[int]) -> None:
-        closed = self.closed()
+        closed = self.closed() | (self.done & wanted)
+        self.done -= wanted
         self.failed -= wanted
         self.skipped -= wanted
         self.row = 0
@@ -239,7 +241,7 @@ class TwoWriters(RuleBasedStateMachine):
 
     @rule(who=WHO, data=st.data(), other=st.one_of(st.none(), WHO))
     def retry(self, who, data, other):
-        closed = sorted(self.oracle.closed())
+        closed = sorted(self.oracle.closed() | self.oracle.done)
         index = st.one_of(st.sampled_from(closed), INDEX) if closed else INDEX
         wanted = data.draw(st.lists(index, min_size=1, max_size=3))
         allowed = self.oracle.may_retry(set(wanted))

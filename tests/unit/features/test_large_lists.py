@@ -27,7 +27,13 @@ if sys.argv[3] == "python":
         del yaml.CSafeLoader
 count = len(source_files.read_file(sys.argv[2]).features)
 usage = resource.getrusage(resource.RUSAGE_SELF)
-print(count, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+kilobytes = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+try:
+    with open("/proc/self/status") as status:  # `ru_maxrss` begins with what the parent of the fork had
+        kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+except OSError:
+    pass
+print(count, usage.ru_utime + usage.ru_stime, kilobytes)
 """
 
 
@@ -70,11 +76,11 @@ def test_ten_megabytes_are_read_within_their_time_and_200_megabytes(tmp_path, ki
     done = subprocess.run(
         [sys.executable, "-c", READ, str(LIB), str(path), parser], check=True, capture_output=True, text=True
     )
-    count, used, memory = done.stdout.split()
-    kilobyte = 1 if sys.platform == "darwin" else 1024
+    count, used, kilobytes = done.stdout.split()
+    print(f"{kind}: {used} s, {int(kilobytes) // 1024} MB")
     assert int(count) == 10_000
     assert float(used) <= seconds * max(1.0, count_to_ten_million() / 0.4)
-    assert int(memory) * kilobyte <= 200 * MB
+    assert int(kilobytes) <= 200 * 1024
 
 
 PIECES = ["#\n", "- ", "[ ", "( ", "a - ", "x\n", "Later:\n", "=====\n", "* [x] a\n", "\\", "a--- b\n", "- - - a\n"]
