@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from ..core import prompts
-from ..core.errors import BatchError
+from ..core.errors import BatchError, StateError
 from ..git import git_client
 from . import evidence
 
@@ -34,7 +34,12 @@ def close_attempt(
     None when that is nothing. Then take that out of the working tree. Return the new state and the ref.
     """
     project = store.project
-    ref = keep(project, state)
+    try:
+        ref = keep(project, state)
+    except StateError:
+        if not state.get("attempt_of"):
+            raise
+        ref = None  # the worktree has what cannot be kept, and stays: its removal fails for the same reason
     has_leftovers = not state.get("attempt_of") and (ref or _is_in_operation(project))
 
     def close(current: State) -> State:

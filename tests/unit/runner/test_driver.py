@@ -286,6 +286,25 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(unattend
 # -- waiting -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_worktree_with_what_cannot_be_kept_stays_and_the_next_attempt_has_another(
+    unattended_run, repository, tmp_path
+):
+    """It paused the run, and each later one."""
+    nest = "mkdir -p lib/inner && git init -q lib/inner && echo lib/ >> $(git rev-parse --git-path info/exclude)"
+    unattended = unattended_run(
+        f"[ -e {tmp_path}/tried ] || {{ touch {tmp_path}/tried; {nest}; exit 3; }}; {ONE_FILE}", 1
+    )
+    state = unattended.drive()
+    assert conditions(state) == ["done"]
+    [failed] = state["attempts"]["0"]
+    assert failed["snapshot"] is None
+    [folder] = Path(state["run"]["worktrees"]).iterdir()
+    assert (folder / "lib" / "inner" / ".git").is_dir()
+    assert any(
+        f"Removing {folder} failed" in note and "is an ignored repository" in note for note in unattended.of("note")
+    )
+
+
 def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(unattended_run, tmp_path):
     flag = tmp_path / "second"
     reset = timestamps.parse_epoch_s(timestamps.now()) + 7200
