@@ -60,8 +60,15 @@ class Sight:
         return "was put back" in self.said and advises(self.said) and self.nothing_lost()
 
     def unnoticed(self) -> bool:
-        """Whether the call worked, nobody said anything of the batch, and the state is the same to the byte."""
-        return not self.error and not speaks(self.said) and self.before == self.after
+        """Whether the call worked, nobody said anything of the batch, and the state is the same but for the phase."""
+        return not self.error and not speaks(self.said) and without_phase(self.before) == without_phase(self.after)
+
+
+def without_phase(state: bytes) -> object:
+    """The state without what a phase that begins changes in it."""
+    values = json.loads(state)
+    values["active"] = {**values["active"], "phase": None}
+    return {name: value for name, value in values.items() if name not in ("revision", "updated_at", "timings")}
 
 
 def advises(text: str) -> bool:
