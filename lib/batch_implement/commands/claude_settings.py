@@ -46,12 +46,24 @@ _INTERPRETER = re.compile(
     r"(?:python|pypy|perl|ruby|node|deno|bun|php|lua|bash|sh|zsh|dash|ksh|fish|env|sudo|nice|time|timeout|xargs|nohup|"
     r"exec|eval|docker|podman|ssh|npx|uvx|uv|poetry|pdm|hatch|npm|pnpm|yarn|make|git)[\d.]*$"
 )
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*$")
 MAX_BEGINNING_WORDS = 3
 MAX_REFUSALS = 20
+MAX_SHELL_LINE = 10_000  # characters: the expressions below take time that grows with the square of it
 _ALLOWED_RULE = re.compile(
     r"Bash\((?:cd|ls|cat|echo|pwd|head|tail|grep|wc|true)\b"
 )  # the client asks for none of these
-_SEPARATORS = re.compile(r"&&|\|\||[;|\n]")
+_HERE_DOCUMENT = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n(?:.*?\n)?[ \t]*\2(?=[ \t]*(?:[\n)]|$))", re.DOTALL)
+_SHELL_TOKEN = re.compile(
+    r"(?P<blank>\\\n|(?:^|(?<=[\s;]))\#[^\n]*)"  # a continued line, a comment
+    r"|(?P<word>\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"|`[^`]*`|[<>]&|&>)"
+    r"|(?P<opened>[$<>]\()|(?P<separator>&&|\|\||[;&|\n()]|(?<![^\s;])[{}](?=[\s;]|$))|(?P<rest>.)",
+    re.DOTALL,
+)
+_SHELL_KEYWORDS = frozenset(
+    ("if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "select", "function",
+     "[[", "]]", "!")
+)  # fmt: skip
 
 
 def read_settings(root: str, environ: Mapping[str, str]) -> Settings:
@@ -105,18 +117,20 @@ def list_missing_rules(settings: Settings, extra_rules: Iterable[str], command: 
 
 
 def count_refusals(calls: Iterable[Tuple[str, str]], rules: Sequence[str]) -> Dict[str, int]:
-    """Return how often each missing rule would have allowed a refused call, at most MAX_REFUSALS rules.
+    """Return how often each missing rule, or several with commas, would have allowed a refused call; at most
+    MAX_REFUSALS of them.
 
-    `rules` are those that hold already.
+    `rules` are those that hold already. A call that they allow is not counted: something else refused it, like the
+    plugin's own hook, and no rule allows it.
     """
     refusals: Dict[str, int] = {}
     for tool, command in calls:
         missing = [tool]
         if tool == "Bash":
             missing = [rule for rule in list_missing_rules([], rules, command) if not _ALLOWED_RULE.match(rule)]
-        for rule in missing or ["Bash"]:
-            if rule in refusals or len(refusals) < MAX_REFUSALS:
-                refusals[rule] = refusals.get(rule, 0) + 1
+        name = ", ".join(missing)  # as `--allow` takes several
+        if name and (name in refusals or len(refusals) < MAX_REFUSALS):
+            refusals[name] = refusals.get(name, 0) + 1
     return refusals
 
 
@@ -128,7 +142,7 @@ def derive_beginning(command: str) -> str:
     words = command.split()
     kept = words[:1]
     for position, word in enumerate(words[1:], 1):
-        is_module = word == "-m" or words[position - 1] == "-m"
+        is_module = "-m" in (word, words[position - 1]) and _PYTHON.match(os.path.basename(words[0]))
         if not is_module and (not _SUBCOMMAND.fullmatch(word) or len(kept) == MAX_BEGINNING_WORDS):
             break
         kept.append(word)
@@ -138,9 +152,28 @@ def derive_beginning(command: str) -> str:
 
 
 def split_shell_line(command: str) -> List[str]:
-    """Return the commands of a shell line between `&&`, `||`, `;` and `|`: a rule matches one of them."""
-    parts = [" ".join(part.split()) for part in _SEPARATORS.split(command)]
-    return [part for part in parts if part]
+    """Return the commands of a shell line, cut at `&&`, `||`, `;`, `|`, `&`, parentheses: a rule matches one of them.
+
+    Quoted text, `$(...)`, here-documents and comments are not searched for commands. Return nothing for what no rule
+    can name: unpaired quotes, loops and conditions, more than MAX_SHELL_LINE characters.
+    """
+    if len(command) > MAX_SHELL_LINE:
+        return []
+    parts, depth = [""], 0
+    for match in _SHELL_TOKEN.finditer(_HERE_DOCUMENT.sub(r"\3", command)):
+        kind, text = match.lastgroup, match[0]
+        if kind == "rest" and text in "'\"`":
+            return []
+        depth += kind == "opened" or (depth > 0 and text == "(")
+        if kind == "separator" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += " " if kind == "blank" else text
+        depth -= depth > 0 and text == ")"
+    parts = [" ".join(part.split()) for part in parts]
+    if depth or any(part.split()[0] in _SHELL_KEYWORDS for part in parts if part):
+        return []
+    return [part for part in parts if part and part[0] not in "<>"]
 
 
 def find_ignored_settings(settings: Settings, root: str, folder: str, environ: Mapping[str, str]) -> Optional[str]:

@@ -223,5 +223,39 @@ def test_refused_calls_are_counted_by_the_rule_that_would_allow_them():
     calls = [*(("Bash", command) for command in commands), ("WebFetch", "")]
     counted = claude_settings.count_refusals(calls, ["Bash(git add:*)"])
     assert counted == {"Bash(make test:*)": 2, "Bash(npm ci:*)": 1, "WebFetch": 1}
-    assert claude_settings.count_refusals([("Bash", "ls > /etc/x")], []) == {"Bash": 1}
     assert len(claude_settings.count_refusals([("Bash", f"tool{n} a") for n in range(99)], [])) == 20
+
+
+def test_no_rule_is_advised_for_a_call_that_the_rules_allow_already():
+    calls = [("Bash", "batchctl abort"), ("Bash", "ls > /etc/x")]
+    assert claude_settings.count_refusals(calls, ["Bash(batchctl:*)"]) == {}
+
+
+def test_one_refused_line_of_several_commands_counts_once_with_all_its_rules():
+    counted = claude_settings.count_refusals([("Bash", "npm ci && npm test")], [])
+    assert counted == {"Bash(npm ci:*), Bash(npm test:*)": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "commands"),
+    [
+        ("sed -n '/^<<<<<<</,/^>>>>>>>/p' a | head; make", ["sed -n '/^<<<<<<</,/^>>>>>>>/p' a", "head", "make"]),
+        ('grep -nE "a|b;c" x && npm ci', ['grep -nE "a|b;c" x', "npm ci"]),
+        ('echo "a \\" ; b" | c\\;d', ['echo "a \\" ; b"', "c\\;d"]),
+        ("cat > f <<'EOF'\nit's | x\n>>>>>>> y\nEOF\nmake 2>&1 | tail -3", ["cat > f", "make 2>&1", "tail -3"]),
+        ('git commit -m "$(cat <<\'E\'\nIt\'s "a|b"\nE\n)" && x', ['git commit -m "$(cat )"', "x"]),
+        ("echo $(a; b) <(c | d) && e", ["echo $(a; b) <(c | d)", "e"]),
+        ("(cd x && make); { a; b; } # c; d", ["cd x", "make", "a", "b"]),
+        ("find . -exec grep {} \\; | wc", ["find . -exec grep {} \\;", "wc"]),
+        ("make \\\n test &> log & wait", ["make test &> log", "wait"]),
+        ("> f", []),
+        ("make 'x", []),
+        ("for f in *; do rm $f; done", []),
+    ],
+)
+def test_a_shell_line_is_split_outside_of_quotes_only(line, commands):
+    assert claude_settings.split_shell_line(line) == commands
+
+
+def test_the_message_of_a_commit_is_no_part_of_its_rule():
+    assert claude_settings.derive_beginning('git commit -m "add x"') == "git commit"
