@@ -151,6 +151,20 @@ def derive_beginning(command: str) -> str:
     return command if is_open or "=" in kept[0] or kept[0][:1] in "'\"(" else " ".join(kept)
 
 
+def derive_rules(command: str) -> List[str]:
+    """Return the rules that allow what a user's verify command runs and little else: each of its commands as written,
+    or the words before its arguments (`make test`), and what follows. None for what no rule can name.
+    """
+    rules = []
+    for part in split_shell_line(command):
+        beginning = derive_beginning(part)
+        # One word alone (`curl`) would allow far more than the user typed. A parenthesis or comma could end the rule.
+        beginning = beginning if " " in beginning else part
+        if not set("(),") & set(beginning):
+            rules.append(f"Bash({beginning}:*)")
+    return rules
+
+
 def split_shell_line(command: str) -> List[str]:
     """Return the commands of a shell line, cut at `&&`, `||`, `;`, `|`, `&`, parentheses: a rule matches one of them.
 

@@ -116,10 +116,9 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     log_texts = logs.read_logs(session_logs, result.get("evidence"), log_limit) if session_logs else {}
     if cached:
         result = repository_cache.finish(cached, original_job, result)
-    rules = [*claude_process.TOOLS, *job.client.get("allow", ())]
     return new_outcome(
         job, **result, spent=usage, started_at=started_at, log=session_logs, log_texts=log_texts, notes=notes,
-        refusals=claude_settings.count_refusals(stream.refused_calls(), rules),
+        refusals=claude_settings.count_refusals(stream.refused_calls(), claude_process.list_allowed_rules(job)),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import time
 from typing import IO, Callable, Dict, List, Mapping, Optional
 
 from ..base import process_identity, subprocesses
+from ..commands import claude_settings
 from .claude_stream import ClientStream
 from .job import Job, max_cost_usd
 
@@ -63,7 +64,14 @@ def command_line(job: Job, plugin: str) -> List[str]:
         line.append("--exclude-dynamic-system-prompt-sections")
     with open(os.path.join(plugin, "agents", "worker.md"), encoding="utf-8") as file:
         steps = file.read().split("\n---\n", 1)[-1].strip()
-    return [*line, "--append-system-prompt", steps, "--allowedTools", *TOOLS, *client.get("allow", ())]
+    return [*line, "--append-system-prompt", steps, "--allowedTools", *list_allowed_rules(job)]
+
+
+def list_allowed_rules(job: Job) -> List[str]:
+    """Return the permission rules of the client: of this plugin, for the verify command, and those of `--allow`."""
+    # Nothing that `batchctl done` would not run anyway. A rule that denies it goes before.
+    verify_rules = claude_settings.derive_rules(job.policy.get("verify") or "")
+    return [*TOOLS, *verify_rules, *job.client.get("allow", ())]
 
 
 def client_environment(environ: Mapping[str, str], folder: str) -> Dict[str, str]:

@@ -116,6 +116,9 @@ def run(
             )
         display = live_display.open_display(sys.stderr if typed.json else sys.stdout, environ)
         try:
+            for check in checks:
+                if check["verdict"] == doctor.WARNING:
+                    display.event("warning", f"{check['check']}: {check['text']}")
             state = _acquire_batch(context.store, run_options, cluster)
             state, reports = _drive_batch(context.store, state, run_options, cluster, display)
         finally:

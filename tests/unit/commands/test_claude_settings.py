@@ -259,3 +259,18 @@ def test_a_shell_line_is_split_outside_of_quotes_only(line, commands):
 
 def test_the_message_of_a_commit_is_no_part_of_its_rule():
     assert claude_settings.derive_beginning('git commit -m "add x"') == "git commit"
+
+
+@pytest.mark.parametrize(
+    ("verify", "rules"),
+    [
+        ("make test", ["Bash(make test:*)"]),
+        ("make lint && python3 -m pytest -q", ["Bash(make lint:*)", "Bash(python3 -m pytest:*)"]),
+        ("curl -f localhost/health", ["Bash(curl -f localhost/health:*)"]),
+        ("rm -rf out; bash -c 'x y'", ["Bash(rm -rf out:*)", "Bash(bash -c 'x y':*)"]),
+        ("python3 -c 'f(1, 2)'", []),
+        ("if x; then y; fi", []),
+    ],
+)
+def test_the_rules_for_a_run_allow_the_verify_command_and_no_other_use_of_its_programs(verify, rules):
+    assert claude_settings.derive_rules(verify) == rules

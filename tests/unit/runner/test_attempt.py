@@ -467,6 +467,9 @@ def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_b
     assert "batchctl done" in of("--append-system-prompt") and "---" not in of("--append-system-prompt")[:10]
     allowed = line[line.index("--allowedTools") + 1 :]
     assert allowed == [*claude_process.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
+    job = job._replace(policy={**job.policy, "verify": "make test"})
+    allowed = claude_process.command_line(job, project_paths.plugin_root())[-2:]
+    assert allowed == ["Bash(make test:*)", "Bash(make:*)"]
     plain = claude_process.command_line(job_for(None), project_paths.plugin_root())
     shared = "--exclude-dynamic-system-prompt-sections"
     assert not {"--max-turns", "--max-budget-usd", "--settings", "--model", shared} & set(plain)

@@ -113,8 +113,9 @@ def test_a_run_that_would_be_stopped_is_refused_with_every_remedy_and_writes_not
 
 def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(user):
     user.lists("feature 1", "feature 2 (after: 1)")
-    status, out, errors = user.types("features.txt", "--verify", "ls f*")
+    status, out, errors = user.types("features.txt", "--verify", "ls f*", "--max-time", "1h")
     assert (status, errors) == (0, "")
+    assert "  warning      limits: " in out
     assert "2 of 2 done, 0 failed, 0 skipped; all features processed." in out
     assert f"git merge {user.state()['run']['branch']}" in out
     report = Path(next(line for line in out.splitlines() if line.startswith("Report: ")).split(": ")[1])

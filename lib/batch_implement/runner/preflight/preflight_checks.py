@@ -199,15 +199,23 @@ def _check_permissions(project: Project, state: State, options: Options, environ
     effective = [(place, data) for place, data in settings if place != ignored]
     parts = claude_settings.split_shell_line(state["policy"]["verify"])
     forbidden = claude_settings.find_forbidding_rules(settings, [("Bash", part) for part in parts])
-    missing = claude_settings.list_missing_rules(effective, options.allow or (), state["policy"]["verify"])
+    allowed = [*(options.allow or ()), *claude_settings.derive_rules(state["policy"]["verify"])]
+    missing = claude_settings.list_missing_rules(effective, allowed, state["policy"]["verify"])
     if forbidden:
         yield WARNING, f"A client may not run the verify command ({forbidden[0]}); `batchctl done` still runs it."
-    elif missing and options.permission_mode not in ("auto", "bypassPermissions"):
+    elif options.permission_mode in ("auto", "bypassPermissions"):
+        return
+    elif not parts:
+        yield (
+            WARNING,
+            "No rule can allow a client the verify command; only `batchctl done` runs it. Put it into a script.",
+        )
+    elif missing:
         allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in missing)
         yield (
             WARNING,
-            "A client may not run the verify command or variants of it, only `batchctl done` runs it; a client works "
-            f"better if it can test its changes. Allow it with `{allow}`.",
+            "A client may not run every variant of the verify command, like one test; it works better if it can. Allow "
+            f"that with `{allow}`.",
         )
 
 
