@@ -143,7 +143,8 @@ def _judge(folder: Path, repository: Path) -> Iterator[str]:
             yield f"feature {index + 1} is not completed"
         counted = state["attempts"].get(str(index), [])
         known.update(f"{index + 1}-feature-{index + 1}{end}" for end in ("", ".2", ".3")[: len(counted)])
-        if counted and own[str(index + 1)] < COUNTED_FROM:
+        # A git that dies in the repository itself may be of any attempt.
+        if counted and own[str(index + 1)] + own[""] < COUNTED_FROM:
             yield f"feature {index + 1}: a stop was counted as an attempt: {counted[-1]['error_message'][:300]}"
     heads = {index + 1: (folder / f"head-{index + 1}").read_text() for index in state["completed_features"]}
     yield from find_unmerged(repository, run["branch"], heads)
