@@ -127,6 +127,16 @@ def was_killed(returncode: Optional[int]) -> bool:
     return returncode is not None and (-returncode in _KILLS or returncode - 128 in _KILLS)
 
 
+def describe_end(returncode: Optional[int]) -> str:
+    """Return how a process ended, as the rest of a sentence: `was killed by signal 9 (SIGKILL)`."""
+    if returncode is None:
+        return "did not end"
+    if returncode >= 0:
+        return f"ended with exit status {returncode}"
+    name = signal.Signals(-returncode).name if -returncode in set(signal.Signals) else "unknown"
+    return f"was killed by signal {-returncode} ({name})"
+
+
 def run_shell(
     command: str,
     folder: str,

@@ -155,10 +155,15 @@ def fail(
     used = state["active"]["attempt"]
     policy = batch_policy.feature_policy(state, index)
     in_a_row = state.get("failures_in_a_row", 0) + 1
+    used_attempts = {**state["retry_attempts"], name: used}
+    granted = state.get("retry_allowance", {})
+    retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in used_attempts.items())
+    allowed = policy["max_retries"] + granted.get(name, 0)
+    is_last = permanent or used > allowed or retries_in_all >= policy["max_retries_total"]
     changed = {
         **state,
         "active": None,
-        "retry_attempts": {**state["retry_attempts"], name: used},
+        "retry_attempts": used_attempts,
         "failures_in_a_row": in_a_row,
         **_with_attempt(
             state,
@@ -166,14 +171,11 @@ def fail(
             error,
             failure_class,
             snapshot=snapshot,
-            retry_after=retry_after,
+            retry_after=None if is_last else retry_after,
             **({"permanent": True} if permanent else {}),
         ),
     }
-    granted = state.get("retry_allowance", {})
-    retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
-    allowed = policy["max_retries"] + granted.get(name, 0)
-    if permanent or used > allowed or retries_in_all >= policy["max_retries_total"]:
+    if is_last:
         changed = close_failed(changed, index, now, error, retry_count=used, failure_class=failure_class)
         changed = blocked_features.skip_dependants(changed, [index], now)
     changed = batch_state.with_derived_fields(changed)
@@ -205,7 +207,7 @@ def give_up(state: State, now: str) -> State:
         require_active(state)
         raise RefusedError("A feature is open: `batchctl fail` ends its attempt.", "no-feature-open")
     *before, last = state["attempts"][key(index)]
-    attempts = {**state["attempts"], key(index): [*before, {**last, "permanent": True}]}
+    attempts = {**state["attempts"], key(index): [*before, {**last, "permanent": True, "retry_after": None}]}
     changed = {**state, "attempts": attempts}
     if index not in batch_state.failed_indices(state):
         fields = {"retry_count": last["attempt"], "failure_class": last["failure_class"]}

@@ -343,7 +343,7 @@ def _classify_end(job: Job, ended: subprocesses.Result, stream: ClientStream, lo
         kind = INTERRUPTED
     if kind != FAILED:
         return kind, message, failure_class
-    exit_message = f"The client exited with status {ended.returncode}."
+    exit_message = f"The client {subprocesses.describe_end(ended.returncode)}."
     if failure_class == "feature" and (ended.returncode < 0 or subprocesses.was_killed(ended.returncode) or not result):
         return INTERRUPTED, f"{exit_message} {message}".strip(), "crash"
     return FAILED, message or exit_message, failure_class
@@ -365,7 +365,7 @@ def _classify_command_end(exit_code: int, log_folder: str) -> Tuple[str, str, st
     """Classify the end of a user's command by its exit status and the end of its output."""
     output = logs.read_end(log_folder)
     failure_class = failure_classification.classify_report(output)
-    message = f"The worker command ended with exit status {exit_code}. End of its output:\n{output[-1500:]}"
+    message = f"The worker command {subprocesses.describe_end(exit_code)}. End of its output:\n{output[-1500:]}"
     kind = kind_of_failure(failure_class)
     if kind == FAILED and (exit_code < 0 or subprocesses.was_killed(exit_code)):
         return INTERRUPTED, message, "crash"

@@ -230,7 +230,7 @@ class Driver:
         return False
 
     def _show_event(self, kind: str, state: State, index: int, text: str) -> None:
-        feature = f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]})"
+        feature = f"feature {index + 1} of {state['total_features']} ({one_line(state['features'][index], 60)})"
         self.display.event(kind, f"{feature}: {one_line(text, 200)}")
 
     # -- limits and waits ------------------------------------------------------------------------------------------
@@ -336,7 +336,9 @@ class Driver:
 
     def _report_failure(self, state: State, index: int, reason: str) -> None:
         """Report a feature that gets no further attempt: on the display, at its issue, to `notify`."""
-        self._show_event("failed", state, index, f"no attempt left: {reason}")
+        attempts = state.get("attempts", {}).get(key(index)) or [{}]
+        end = "given up on" if attempts[-1].get("permanent") else "no attempt left"
+        self._show_event("failed", state, index, f"{end}: {reason}")
         self._comment_on_issue(state, index)
         self.notify("failure", state)
 

@@ -50,7 +50,7 @@ def run_job(job: Job) -> Outcome:
     if stop.is_set():
         return jobs.interrupted_outcome(job, "the run was stopped", "stopped")
     error_text = ended.stderr[-2000:].decode("utf-8", "replace")
-    reason = f"it exited with status {ended.returncode}. {error_text}".strip()
+    reason = f"the process of the attempt {subprocesses.describe_end(ended.returncode)}. {error_text}".strip()
     return jobs.interrupted_outcome(job, reason)
 
 

@@ -50,7 +50,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
         return ""
     output = (result.stderr or result.stdout)[-MAX_LINE_LENGTH:]
     text = one_line(output.decode("utf-8", "replace")) or "no output"
-    return f"The --notify command ended with exit status {result.returncode} ({event}): {text}"
+    return f"The --notify command {subprocesses.describe_end(result.returncode)} ({event}): {text}"
 
 
 def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:

@@ -182,15 +182,18 @@ def test_a_feature_fails_when_its_retries_are_used_up():
 
 
 def test_a_permanent_failure_is_not_retried():
-    assert conditions(given_up(new_batch(2))) == ["failed", "pending"]
+    state = failed(new_batch(2), permanent=True, retry_after="later")
+    assert conditions(state) == ["failed", "pending"]
+    assert state["attempts"]["0"][-1]["retry_after"] is None
 
 
 def test_a_feature_whose_attempt_just_failed_can_be_given_up_on():
-    state = failed(new_batch(3, needs={2: [0]}), "no account")
+    state = failed(new_batch(3, needs={2: [0]}), "no account", retry_after="later")
     assert transitions.find_failed_attempt(state) == 0
     state = then(state, transitions.give_up, NOW)
     assert conditions(state) == ["failed", "pending", "skipped"]
     assert state["attempts"]["0"][-1]["permanent"] is True
+    assert not state["attempts"]["0"][-1].get("retry_after")
     assert state["failed_features"][0]["error_message"] == "no account"
     assert state["retry_attempts"] == {"0": 1}  # no further attempt was made
     assert "No feature is open" in refusal(state, transitions.give_up, NOW)

@@ -687,6 +687,7 @@ def test_the_state_file_is_never_among_what_a_client_may_commit(job_for):
 def test_a_command_that_was_killed_is_no_failed_attempt(job_for, repository, end):
     outcome = local_executor.run_job(job_for(f"cat > /dev/null; echo half > half.txt; {end}"))
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "crash")
+    assert end != "kill -9 $$" or "The worker command was killed by signal 9 (SIGKILL)." in outcome.message
     assert Store(Project(job_for(WORK).worktree)).require()["active"], "the next client goes on here"
 
 

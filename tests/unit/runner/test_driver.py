@@ -254,6 +254,7 @@ def test_one_that_never_verifies_fails_with_its_tree_kept_what_needs_it_is_skipp
     last = state["run"]["clients"]["1"][-1]
     assert "The verify command" in last["message"] and os.path.isdir(last["worktree"])
     assert len(state["attempts"]["1"]) == 2, "the same error twice ends its attempts"
+    assert any(kind == "failed" and ": given up on: " in text for kind, text in unattended.events)
     assert (Path(last["logs"]) / "stderr").exists()
 
 
