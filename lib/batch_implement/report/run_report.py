@@ -308,16 +308,8 @@ def _blocked_numbers(state: State) -> Dict[int, List[int]]:
 
 
 def _next_steps(state: State, features: List[Feature], run: Optional[Run], archived: bool) -> Iterator[Step]:
-    failed = sum(feature.status == "failed" for feature in features)
-    if not archived and failed:
-        yield Step(f"Retry {prompts.pluralize(failed, 'failed feature')} and what needs it", "batchctl retry")
-    if not archived and (failed or batch_state.is_live(state)):
-        until = (state["pause"] or {}).get("resume_after")
-        later = f", not before {format_time(until)}" if until else ""
-        if run:
-            yield Step(f"Resume the batch{later}", "batchctl run --resume")
-        else:
-            yield Step(f"Resume the batch in Claude Code{later}", "/batch-implement --resume")
+    if not archived:
+        yield from _resume_steps(state, sum(feature.status == "failed" for feature in features), bool(run))
     # the names as the state has them: a cleaned name would be another one
     branch, target = (shell_safe_name(state["run"][name]) for name in ("branch", "target")) if run else (None, None)
     if run and branch and run.head:
@@ -327,6 +319,25 @@ def _next_steps(state: State, features: List[Feature], run: Optional[Run], archi
             yield Step(what, f"git log --oneline {base}..{branch}")
         switch = f"git switch {target} && " if target else ""
         yield Step("Merge into your branch", f"{switch}git merge {branch}")
+
+
+def _resume_steps(state: State, failed: int, has_run: bool) -> Iterator[Step]:
+    """Yield how to resume a batch that is not over, and how to retry its failed features."""
+    resume = "batchctl run --resume" if has_run else "/batch-implement --resume"
+    place = "" if has_run else " in Claude Code"
+    retry = f"Retry {prompts.pluralize(failed, 'failed feature')}"
+    if any(_blocked_numbers(state).values()):
+        retry += " and the features that need " + ("it" if failed == 1 else "them")
+    if batch_state.is_live(state):
+        until = (state["pause"] or {}).get("resume_after")
+        later = f", not before {format_time(until)}" if until else ""
+        yield Step(f"Resume the batch{place}{later}", resume)
+        if failed:
+            yield Step(retry, "batchctl retry")
+    elif failed and has_run:  # without a retry there is nothing to resume
+        yield Step(retry, f"batchctl retry && {resume}")
+    elif failed:
+        yield Step(f"{retry}, then type `{resume}`{place}", "batchctl retry")
 
 
 def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:

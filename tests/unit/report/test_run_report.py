@@ -10,7 +10,7 @@ from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.report import formatting, run_report, run_report_html, run_report_markdown, timeline
 from batch_implement.report.report_data import Bar, Mark, Span
 from batch_implement.store import serialization
-from batches import commit, completed, git, new_batch, then
+from batches import commit, completed, git, given_up, new_batch, then
 from run_report_samples import at, begun, client, client_state, dispatched, merged, run_state
 
 RUN_STATE = run_state()
@@ -115,15 +115,22 @@ def test_what_is_no_snapshot_gets_no_command(name):
 def test_the_commands_to_go_on_are_exact(repository):
     branch = RUN_STATE["run"]["branch"]
     assert commands(DATA) == [
-        "batchctl retry",
-        "batchctl run --resume",
+        "batchctl retry && batchctl run --resume",
         f"git log --oneline a1b2c3d4a1b2..{branch}",
         f"git switch main && git merge {branch}",
     ]
     git(repository, "switch", "-qc", branch)
     sha = commit(repository, one="1")
-    subprocess.run(["sh", "-c", commands(DATA)[3]], cwd=repository, check=True, capture_output=True)
+    subprocess.run(["sh", "-c", commands(DATA)[2]], cwd=repository, check=True, capture_output=True)
     assert git(repository, "rev-parse", "main") == sha
+
+
+def test_what_needs_a_failed_feature_is_named_only_if_there_is_something():
+    state = given_up(new_batch(1))
+    (step,) = run_report.build_report(state, NOW).commands
+    assert step.what == "Retry 1 failed feature, then type `/batch-implement --resume` in Claude Code"
+    (step,) = run_report.build_report(given_up(new_batch(2, needs={1: [0]})), NOW).commands
+    assert step.what.startswith("Retry 1 failed feature and the features that need it, then")
 
 
 def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there_yet():
@@ -135,7 +142,7 @@ def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there
 def test_a_branch_of_an_odd_name_gets_no_command(name):
     run = {**RUN_STATE["run"], "branch": name, "target": name}
     odd = run_report.build_report({**RUN_STATE, "run": run}, NOW)
-    assert commands(odd) == ["batchctl retry", "batchctl run --resume"]
+    assert commands(odd) == ["batchctl retry && batchctl run --resume"]
 
 
 def test_a_pause_comes_first_with_its_reason_and_its_time():
@@ -143,7 +150,7 @@ def test_a_pause_comes_first_with_its_reason_and_its_time():
     need = data.needs[0]
     assert need.what == "Paused since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
     assert "Please run /login" in need.said
-    assert commands(data) == ["batchctl retry", "/batch-implement --resume"]
+    assert commands(data) == ["/batch-implement --resume", "batchctl retry"]
 
 
 def test_nothing_is_to_be_done_when_all_is_done_in_a_client():

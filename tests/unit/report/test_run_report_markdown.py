@@ -61,7 +61,7 @@ def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
         f"## {words}" for words in ("Needs you", "Next steps", "Features", "Worth a look", "Waits", "This batch")
     ]
     assert "- **Feature 5 failed after 2 attempts; 6, 7 need it**" in lines
-    assert "   batchctl run --resume" in lines
+    assert "   batchctl retry && batchctl run --resume" in lines
 
 
 def test_every_feature_has_a_line_with_its_proof():
