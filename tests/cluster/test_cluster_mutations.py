@@ -68,10 +68,8 @@ WRONG = {
     "a feature is merged twice": (
         f"{FAULTS}::{KILLED}",
         "git/merging.py",
-        "    if result.returncode == 0:\n        return",
-        "    if result.returncode == 0:\n"
-        '        git_client.run_git(folder, "commit", "--allow-empty", "-C", last)\n'
-        "        return",
+        "    return tip if at == tree else None",
+        '    return _write_commit(folder, tip, tree, message, (name, email, date), "UTF-8", by_author_date)',
     ),
     "the clients of a driver that is gone go on": (
         f"{FAULTS}::{KILLED}",

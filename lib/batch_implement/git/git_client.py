@@ -134,6 +134,11 @@ def has_commit(root: str, commit: Optional[str], at: str = "HEAD") -> bool:
     return run_git(root, "merge-base", "--is-ancestor", commit, at, check=False).returncode == 0
 
 
+def get_merge_base(root: str, one: str, other: str) -> Optional[str]:
+    """Return the newest commit in the history of both; None without one, and when one of them does not exist."""
+    return run_git(root, "merge-base", one, other, check=False).stdout.strip() or None
+
+
 def has_object(root: str, commit: str) -> bool:
     """Return whether the repository has the commit, also where no ref has it."""
     return run_git(root, "cat-file", "-e", f"{commit}^{{commit}}", check=False).returncode == 0

@@ -4,27 +4,27 @@
     new = transplant(folder, head, base, work, merged.tree)     the same as commits on top of `head`
     conflicts = apply_work(folder, tip, work)        the same as uncommitted files, conflict markers included
 
-The result of `git merge-tree` decides. A rebase that ends with another tree has lost or repeated something (it leaves
-out merge commits with what was changed in them, and commits that it takes for applied), so it is not used.
+The result of `git merge-tree` decides. `git rebase` is not used: it needs a worktree, and it leaves out merge commits
+with what was changed in them, and commits that it takes for applied.
 """
 
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple, Optional
+import re
+from typing import List, NamedTuple, Optional, Tuple
 
 from ..base import project_paths
 from ..core.errors import StateError
 from . import git_client
 
-# No editor that waits, no hooks of the repository, and no settings that change the result of a rebase.
-_NONINTERACTIVE = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
-          "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 _NOBODY = {
     f"GIT_{role}_{field}": value
     for role in ("AUTHOR", "COMMITTER")
     for field, value in (("NAME", "batch-implement"), ("EMAIL", "batch-implement"), ("DATE", "@0 +0000"))
 }
+_AUTHOR = re.compile(r"^author (.*?) ?<(.*)> (\d+ [+-]\d+)$", re.MULTILINE)
+_ENCODING = re.compile(r"^encoding (.+)$", re.MULTILINE)
 _APPLIED_NAME = "batch-work-applied"
 MAX_NAMED_COMMITS = 50
 
@@ -78,49 +78,63 @@ def write_nameless_commit(folder: str, tree: str, parent: Optional[str] = None) 
     return git_client.run_git(folder, *words, input="", environment=_NOBODY).stdout.strip()
 
 
-def transplant(folder: str, onto: str, after: str, last: str, tree: str, *options: str) -> str:
-    """Return a commit with the tree `tree` on top of `onto`: the commits after `after` up to `last`, rebased in the
-    worktree `folder` with these options.
+def transplant(folder: str, onto: str, after: str, last: str, tree: str, *, by_author_date: bool = False) -> str:
+    """Return a commit with the tree `tree` on top of `onto`: the commits after `after` up to `last`, one by one, with
+    their author, date and message. `by_author_date`: that is the committer's date, too.
 
-    It is one commit of their net change when there are merges among them, or when a rebase ends with another tree.
-    `onto` when nothing is left to do.
+    It is one commit of their net change when there are merges among them, or when one by one they conflict or end with
+    another tree. `onto` when nothing is left to do. Writes only objects.
     """
     if tree == git_client.get_tree(folder, onto):
         return onto
-    if not git_client.run_git(folder, "rev-list", "--merges", "--max-count=1", last, f"^{after}", "--").stdout:
-        rebased = rebase(folder, onto, after, last, *options)
-        if rebased and git_client.get_tree(folder, rebased) == tree:
-            return rebased
-    new = _commit_net_change(folder, onto, after, last, tree)
-    git_client.run_git(
-        folder, *_NONINTERACTIVE, "checkout", "--quiet", "--force", "--detach", new, timeout_s=git_client.MERGE_S
+    span = (last, f"^{after}", "--")
+    lines = git_client.run_git(folder, "rev-list", "--reverse", "--topo-order", "--parents", *span).stdout.splitlines()
+    return _copy_commits(folder, onto, [line.split() for line in lines], tree, by_author_date) or _commit_net_change(
+        folder, onto, span, tree
     )
-    return new
 
 
-def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Optional[str]:
-    """Rebase the commits after `after` up to `last` onto `onto` in the worktree `folder` and return the new head.
-
-    None when git cannot: then no operation is in progress.
+def _copy_commits(folder: str, onto: str, commits: List[List[str]], tree: str, by_author_date: bool) -> Optional[str]:
+    """Return the last of these commits (each with its parents) on top of `onto`; None when they cannot be put there, or
+    end with another tree than `tree`. Those that others have made already are left out.
     """
-    result = git_client.run_git(
-        folder, *_NONINTERACTIVE, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop",
-        "--reapply-cherry-picks", *options, "--onto", onto, after, last, check=False, timeout_s=git_client.MERGE_S,
-    )  # fmt: skip
-    if result.returncode == 0:
-        return git_client.get_head(folder)
-    git_client.run_git(folder, "rebase", "--abort", check=False)
-    return None
+    tip, at = onto, git_client.get_tree(folder, onto)
+    for commit, *parents in commits:
+        if len(parents) > 1:
+            return None
+        before = git_client.get_tree(folder, parents[0]) if parents else git_client.write_empty_tree(folder)
+        merged = merge_trees(folder, str(at), commit, before)
+        if merged.conflicts:
+            return None
+        if merged.tree == at and before != git_client.get_tree(folder, commit):
+            continue
+        raw = git_client.run_git(folder, "cat-file", "commit", commit).stdout
+        header, _, message = raw.partition("\n\n")
+        author = _AUTHOR.search(header)
+        name, email, date = author.groups() if author else ("", "", "0 +0000")
+        encoding = _ENCODING.search(header)
+        tip, at = (
+            _write_commit(
+                folder,
+                tip,
+                merged.tree,
+                message,
+                (name, email, date),
+                encoding[1] if encoding else "UTF-8",
+                by_author_date,
+            ),
+            merged.tree,
+        )
+    return tip if at == tree else None
 
 
-def _commit_net_change(folder: str, onto: str, after: str, last: str, tree: str) -> str:
+def _commit_net_change(folder: str, onto: str, span: Tuple[str, ...], tree: str) -> str:
     """Write one commit with the tree `tree` on top of `onto`, and return it.
 
-    Author, date and message are those of the newest commit that is no merge; the message names all commits.
+    Author, date and message are those of the newest commit in `span` that is no merge; the message names all commits.
     """
-    span = (last, f"^{after}", "--")
     limit = f"--max-count={MAX_NAMED_COMMITS + 1}"
-    newest = git_client.run_git(folder, "rev-list", "--no-merges", "--max-count=1", *span).stdout.strip() or last
+    newest = git_client.run_git(folder, "rev-list", "--no-merges", "--max-count=1", *span).stdout.strip() or span[0]
     name, email, date, message = git_client.run_git(
         folder, "log", "-1", "--encoding=UTF-8", "--date=raw", "--format=%an%n%ae%n%ad%n%B", newest, "--"
     ).stdout.split("\n", 3)
@@ -132,13 +146,23 @@ def _commit_net_change(folder: str, onto: str, after: str, last: str, tree: str)
     subject, _, rest = message.strip("\n").partition("\n")
     body = "\n".join(f"    {line.rstrip()}" for line in commits)
     text = f"{subject}\n\nThe net change of these commits:\n\n{body}\n\n{rest.strip()}".rstrip() + "\n"
-    environment = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}  # for the same input the same commit
+    return _write_commit(folder, onto, tree, text, (name, email, date), "UTF-8", True)
+
+
+def _write_commit(
+    folder: str, parent: str, tree: str, message: str, author: Tuple[str, str, str], encoding: str, by_author_date: bool
+) -> str:
+    """Write a commit and return it; `by_author_date`: for the same input the same one. `author`: name, email, date."""
+    name, email, date = author
+    environment = {"GIT_AUTHOR_DATE": f"@{date}"}
+    if by_author_date:
+        environment["GIT_COMMITTER_DATE"] = f"@{date}"
     if name.strip():
         environment.update(GIT_AUTHOR_NAME=name, GIT_AUTHOR_EMAIL=email)
     signs = git_client.run_git(folder, "config", "--type=bool", "commit.gpgSign", check=False).stdout.strip() == "true"
     return git_client.run_git(
-        folder, "-c", "i18n.commitEncoding=UTF-8", "commit-tree", *(["-S"] if signs else []), "-p", onto, tree,
-        input=text, environment=environment,
+        folder, "-c", f"i18n.commitEncoding={encoding}", "commit-tree", *(["-S"] if signs else []), "-p", parent, tree,
+        input=message, environment=environment,
     ).stdout.strip()  # fmt: skip
 
 

@@ -231,7 +231,7 @@ class _History:
             last = sorted({commits[-1] for commits in self.features if commits and commits[-1] in self.outside})
             tips = self._git("merge-base", "--independent", *last[:500]).split() if last else []
             for tip in tips:
-                base = git_client.run_git(self.root, "merge-base", self.head, tip, check=False).stdout.strip()
+                base = git_client.get_merge_base(self.root, self.head, tip)
                 tree = git_client.get_tree(self.root, tip)
                 if not base or tree is None:
                     continue

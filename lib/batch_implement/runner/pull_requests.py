@@ -247,8 +247,7 @@ def _stack_commits(project: Project, state: State, onto: str, indices: List[int]
                     "Open a pull request for the whole batch instead: `batchctl run --resume --pr`.",
                     "pull-request",
                 )
-            by_author_date = "--committer-date-is-author-date"
-            at = merging.transplant(folder, at, before, commits[-1], merged.tree, by_author_date)
+            at = merging.transplant(folder, at, before, commits[-1], merged.tree, by_author_date=True)
         return at
     finally:
         if has_worktree:
