@@ -1,6 +1,6 @@
 """Measure, and print one table of ratios: `make bench`, or `python -m benchmarks`.
 
-    --row NAME ...   only the rows whose names begin so
+    --row NAME ...   only the rows whose names begin so; `queue` prints the table of the simulated merge queue
     --pairs N        pairs a row; the figures count from 30 on (default)
     --no-facts       leave out memory, bytes, system calls, files and tokens
     --list           the rows' names
@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import facts, pairs
+from . import facts, merge_queue, pairs
 from .rows import ROWS, Row
 from .scenes import Stage
 
@@ -38,13 +38,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="print the rows' names")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/performance.md")
     options = parser.parse_args(arguments)
+    if options.row == ["queue"]:
+        for line in [*_describe_machine(f"medians of {merge_queue.SEEDS} seeds", arguments), "", *merge_queue.table()]:
+            print(line, flush=True)
+        return 0
     wanted = [row for row in ROWS if not options.row or row.name.startswith(tuple(options.row))]
     if options.list or not wanted or options.pairs < 1:
         print("\n".join(f"{row.name:<20} {row.what}; against {row.against}" for row in ROWS))
         return 0 if options.list else 2
-    lines = _run_details(
-        [*_describe_machine(options.pairs, arguments), "", HEAD, "|" + " --- |" * (HEAD.count("|") - 1)]
-    )
+    machine = _describe_machine(f"{options.pairs} pairs a row", arguments)
+    lines = _run_details([*machine, "", HEAD, "|" + " --- |" * (HEAD.count("|") - 1)])
     with Stage(REPOSITORY) as stage:
         for row in wanted:
             lines += _run_details([measure_row(row, stage, options.pairs)])
@@ -80,12 +83,12 @@ def insert_into_page(text: str, lines: list[str]) -> str:
     return text[: text.index(BEGIN)] + "\n".join([BEGIN, *lines]) + "\n" + text[text.index(END) :]
 
 
-def _describe_machine(count: int, arguments: list[str]) -> list[str]:
-    """Return when, on what and how the rows were measured."""
+def _describe_machine(what: str, arguments: list[str]) -> list[str]:
+    """Return when, on what and how `what` was measured."""
     command = "make bench" + (f' BENCH="{" ".join(arguments)}"' if arguments else "")
     return [
         f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())} with `{command}`: {platform.system()} "
-        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}; {count} pairs a row; "
+        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}; {what}; "
         f"load {_load()} when it began."
     ]
 

@@ -23,7 +23,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -39,7 +38,7 @@ sys.path.insert(0, str(REPOSITORY / "lib"))
 import psutil  # noqa: E402 - Dask brings it
 from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.git import git_client, worktrees  # noqa: E402
-from batch_implement.runner import merge_queue  # noqa: E402
+from batch_implement.runner import merge_tips  # noqa: E402
 from batch_implement.runner.dask import task  # noqa: E402
 from batch_implement.runner.dask.executor import DaskExecutor  # noqa: E402
 from batch_implement.runner.options import Options  # noqa: E402
@@ -128,7 +127,7 @@ def attempt_branch(number: int) -> str:
 def measure_merging(crew: DaskExecutor, seconds: float) -> Iterator[str]:
     """Let the driver merge features for that many seconds; return a line for each part of the work."""
     root, branch = crew.project.root, worktrees.get_batch_branch(BATCH)
-    folder, stopped = str(Path(root).parent / "queue"), threading.Event()
+    folder = str(Path(root).parent / "queue")
     taken: dict[str, list[float]] = {"fetch": [], "rebase and merge": [], "push": []}
     spent: dict[str, list[float]] = {name: [] for name in taken}
     for number in _for(seconds, MOST):
@@ -138,14 +137,13 @@ def measure_merging(crew: DaskExecutor, seconds: float) -> Iterator[str]:
         at = [_clocks()]
         crew._fetch(_Named(attempt_branch(number)), commit)  # type: ignore[arg-type]
         at.append(_clocks())
-        ready = merge_queue.prepare_merge(
-            root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped
-        )
-        merge_queue.fast_forward(root, branch, ready)
+        head = str(git_client.get_branch_tip(root, branch))
+        ready = merge_tips.build_tip(root, folder, head, head, [merge_tips.Work(number, commit)])
+        merge_tips.fast_forward(root, branch, head, ready.commit)
         at.append(_clocks())
         crew._push(ready.commit)
         at.append(_clocks())
-        if ready.commit == commit or len(ready.commits) != 1:
+        if ready.commit == commit or len(ready.parts[0].commits) != 1:
             raise RuntimeError(f"feature {number + 1} was not rebased: it is no measure of that")
         for name, began, ended in zip(taken, at, at[1:]):
             taken[name].append(ended[0] - began[0])

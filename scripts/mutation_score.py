@@ -57,7 +57,9 @@ MODULES = {
     "hooks/command_guard/protected_paths": GUARD_TESTS,
     "hooks/command_guard/selections": GUARD_TESTS,
     "hooks/command_guard/write_policies": GUARD_TESTS,
+    "core/merge_rules": "core/test_merge_rules.py",
     "runner/merge_queue": "runner/test_merge_queue.py",
+    "runner/merge_tips": "runner/test_merge_tips.py runner/test_merge_queue.py",
 }
 """The modules whose tests are measured, and the unit tests that hold each."""
 
