@@ -87,6 +87,11 @@ def done(
         raise UsageError("--no-change needs the reason why the feature needs no change.", "usage")
     project, state = context.project, authorization.require_owned_state(context)
     index = transitions.require_active(state)
+    moved = ""
+    if state.get("attempt_of") and no_change is None:
+        from . import attempt_base
+
+        state, moved = attempt_base.follow_branch(context.store, state)
     active = state["active"]
     try:
         proof = evidence.collect(project, state, no_change=no_change, without=without, wait_s=wait_s)
@@ -97,6 +102,7 @@ def done(
     except RefusedError as refusal:
         if refusal.topic == "not-committed":
             user_files.keep_changes(project, state)
+        refusal.message = "\n".join(filter(None, [moved, refusal.message]))
         raise
 
     ignored, losses = proof.pop("ignored", []), user_files.find_losses(project, state)
@@ -121,7 +127,7 @@ def done(
         missing = completed_features.describe_missing(completed_features.find_missing(project, state))
         message += f"\n{missing}" if missing else ""
     user_files.bring_back(project, losses)
-    message = "\n".join(filter(None, [message, user_files.describe_losses(losses)]))
+    message = "\n".join(filter(None, [moved, message, user_files.describe_losses(losses)]))
     if ignored:
         message += f"\nIn no commit, because git ignores them: {git_client.format_paths(ignored)}."
     return CommandResult(message, _describe_what_follows(state, mode, context))
