@@ -52,14 +52,15 @@ def queued(state: State, index: int, **options: Any) -> State:
     """Feature `index` verified, waiting to be merged; dispatched before when it is not under way."""
     under_way = str(index) in state["run"]["running"]
     state = client_ended(state if under_way else dispatched(state, index, **options), index)
-    return then(state, run_transitions.await_merge, index, {"commit": "c0ffee", "verify": None}, [])
+    return then(state, run_transitions.await_merge, NOW, index, {"commit": "c0ffee", "verify": None}, [])
 
 
 def merged(state: State, index: int, at: str = NOW, **evidence: Any) -> State:
     """Feature `index` merged at that time."""
     proof = {"commit": "c0ffee", "verify": None, **evidence}
     record = {"commit": "c0ffee", "from": "c0ffee", "rebased": False, "verify_seconds": None}
-    return then(queued(state, index), run_transitions.complete_feature, at, index, proof, record)
+    state = then(queued(state, index), run_transitions.prepare_merges, {index: {"evidence": proof, "merge": record}})
+    return then(state, run_transitions.complete_feature, at, index)
 
 
 def given_up(state: State, index: int, words: str = "it broke", at: str = NOW) -> State:

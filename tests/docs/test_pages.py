@@ -142,7 +142,7 @@ def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shel
     assert {name for name, code in texts.items() if " subprocesses.run_shell(" in code} == {"verify_command"}
     assert {name for name, code in texts.items() if " subprocesses.run_in_worktree(" in code} == {
         "attempt_verify",
-        "merge_queue",
+        "merge_tips",
         "tree_setup",
         "verify_check",
     }

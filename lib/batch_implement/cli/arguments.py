@@ -142,6 +142,8 @@ _RUN_OPTIONS = (
     ("--cluster", "WHERE", str, "run on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt"),
     ("--slots", "N", parse_jobs, "features in parallel on each worker of the cluster"),
     ("--insecure-cluster", "", None, "allow a cluster without encryption", {"default": None}),
+    ("--verify-jobs", "N", parse_jobs, "groups of finished features that are verified in parallel before a merge (1)"),
+    ("--each-verified", "", None, "verify and merge finished features one by one, not in groups", {"default": None}),
     ("--max-wait", "DURATION", parse_duration, f"pause once all waits have taken this long, {DURATION_EXAMPLES}"),
     ("--permission-mode", "MODE", str,
      f"permission mode of Claude Code: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})", {"choices": PERMISSION_MODES}),

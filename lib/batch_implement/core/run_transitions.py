@@ -70,6 +70,7 @@ def begin(
         "running": earlier.get("running", {}),
         "clients": earlier.get("clients", {}),
         "sent_back": earlier.get("sent_back", {}),
+        "queue": earlier.get("queue"),
         "merges": earlier.get("merges", []),
         "pull_request": earlier.get("pull_request"),
     }
@@ -80,8 +81,12 @@ def begin(
 
 
 def end(state: State, now: str, why: str) -> State:
-    """End the run for the reason `why`: no feature is running, and the lease ends."""
-    return lease.release(_with_run(clear_running(state), ended_at=now, ended_why=why, waiting=None))
+    """End the run for the reason `why`: no feature is running, what is verified waits for the next run to merge it, and
+    the lease ends.
+    """
+    merging = {name: entry for name, entry in state["run"]["running"].items() if entry["step"] == "merging"}
+    ended = _with_run(state, running=merging, ended_at=now, ended_why=why, waiting=None)
+    return lease.release(batch_state.with_derived_fields(ended))
 
 
 def clear_running(state: State) -> State:
@@ -175,7 +180,7 @@ def dispatch(
         "slot": slot,
         "started_at": now,
         "place": place,
-        "commit": None,
+        "prepared": None,
     }
     changed = _with_run(state, running={**state["run"]["running"], key(index): entry})
     return batch_state.with_derived_fields(transitions.with_start_time(changed, index, now))
@@ -203,22 +208,53 @@ def record_client(state: State, index: int, record: State) -> State:
     return _with_run(state, spent=spent, clients={**run["clients"], key(index): clients})
 
 
-def await_merge(state: State, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
-    """Record that feature `index` is verified and waits for its merge, with the decisions of its worker."""
-    changed = _with_running(state, index, step="merging", evidence=evidence)
+def await_merge(state: State, now: str, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
+    """Record that feature `index` is verified and waits for its merge, with the decisions of its worker.
+
+    From then on it has a branch, but no worktree.
+    """
+    changed = _with_running(state, index, step="merging", evidence=evidence, verified_at=now, worktree="")
+    changed = _with_run(changed, clients=_without_worktrees(changed, index))
     return {**changed, "decisions": [*state.get("decisions", ()), *decisions]}
 
 
-def record_merge_commit(state: State, index: int, commit: str) -> State:
-    """Record the commit that will become the head of the batch's branch: after a crash, it is merged if it is there."""
-    return _with_running(state, index, commit=commit)
+def prepare_merges(state: State, prepared: Dict[int, State]) -> State:
+    """Record the `evidence` and `merge` (see `complete_feature`) of features that the branch is going to have next:
+    after a crash they are merged if their commits are there.
+    """
+    for index, values in prepared.items():
+        state = _with_running(state, index, prepared=values)
+    return state
 
 
-def complete_feature(state: State, now: str, index: int, evidence: State, merge: State) -> State:
-    """Complete feature `index`, whose commits are on the batch's branch. `merge` is an entry of `run.merges`."""
-    done = transitions.complete(_activate(state, index), now, evidence)
-    merges = [*done["run"].get("merges", ()), {"feature_index": index, "timestamp": now, **merge}]
-    return _with_run(done, merges=merges, clients=_without_worktrees(done, index))
+def complete_feature(state: State, now: str, index: int) -> State:
+    """Complete feature `index`, whose prepared commits are on the batch's branch."""
+    prepared = state["run"]["running"][key(index)]["prepared"]
+    done = transitions.complete(_activate(state, index), now, prepared["evidence"])
+    merges = [*done["run"].get("merges", ()), {"feature_index": index, "timestamp": now, **prepared["merge"]}]
+    return _with_run(done, merges=merges)
+
+
+def record_queue(state: State, queue: State) -> State:
+    """Record what the merge queue does: the groups that are verified, and how many features were judged and blamed."""
+    return _with_run(state, queue=queue)
+
+
+def merge_progress(state: State) -> Dict[int, State]:
+    """Return for each feature that waits for its merge `since` when, and while the verify command runs on it the
+    features `verified_with` it, by index, and how often their group was split, `splits`.
+    """
+    run = state.get("run") or {}
+    progress = {
+        int(name): {"since": entry["verified_at"]}
+        for name, entry in run.get("running", {}).items()
+        if entry["step"] == "merging"
+    }
+    for group in (run.get("queue") or {}).get("groups", ()):
+        for index in progress.keys() & set(group["features"]):
+            others = [other for other in group["features"] if other != index]
+            progress[index] = {"since": group["since"], "verified_with": others, "splits": group["splits"]}
+    return progress
 
 
 def fail_attempt(

@@ -104,6 +104,12 @@ def move_to_branch(state: State, branch: Optional[str], base_commit: Optional[st
     return {**state, "branch": branch, "active": active}
 
 
+def move_base(state: State, commit: str) -> State:
+    """Record that the open feature's commits are on top of `commit` now. Raise RefusedError when none is open."""
+    require_active(state)
+    return {**state, "active": {**state["active"], "base_commit": commit}}
+
+
 def set_phase(state: State, phase: str) -> State:
     """Record the phase of the open feature, one of `batch_state.PHASES`. Raise RefusedError for another."""
     require_active(state)

@@ -117,8 +117,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Look:
-    """What is worth a look: `no_change`, `without`, `gone`, `stash`, `review`, `decision`, `asserted`, `rewritten` or
-    `foreign`.
+    """What is worth a look: `no_change`, `without`, `gone`, `stash`, `review`, `decision`, `asserted`, `rewritten`,
+    `foreign` or `flaky`.
     """
 
     kind: str
@@ -156,7 +156,8 @@ class Verify:
 @dataclass(frozen=True)
 class Evidence:
     """What shows that a feature is done. `rewritten` and `foreign` are numbers of commits, `without` the ignored files
-    with work that no commit has, `gone` files of the user's that are not there any more.
+    with work that no commit has, `gone` files of the user's that are not there any more, `verified_with` the numbers of
+    the features that the same run of the verify command was for.
 
     `verdict` is the reviewer's on what was completed, `good` or `fix`, else `not reviewed`; `review` is the whole text.
     """
@@ -172,6 +173,7 @@ class Evidence:
     asserted: bool
     rewritten: int
     foreign: int
+    verified_with: List[int]
     at: Optional[str]
 
     def needs_look(self) -> bool:
@@ -194,6 +196,7 @@ class Merge:
     base_commit: Optional[str]
     rebased: bool
     verify_seconds: Optional[float]
+    flaky: bool
     at: Optional[str]
 
 

@@ -177,9 +177,7 @@ def _build_feature(state: State, index: int, status: str, why: Optional[str], me
         commits=[to_line(commit) for commit in (evidence or {}).get("commits", ())[-MAX_COMMITS:]],
         branch=to_line(evidence.get("branch")) if evidence else None,
         evidence=_build_evidence(state, index, evidence) if evidence else None,
-        merge=_fill(Merge, merge, base_commit=to_line(merge["from"]), at=to_line(merge["timestamp"]))
-        if merge
-        else None,
+        merge=_build_merge(merge) if merge else None,
         sent_back=run.get("sent_back", {}).get(name, 0),
         pull_request=_build_publication(operations.get("pr")),
         push=_build_publication(operations.get("push")),
@@ -213,6 +211,11 @@ def _build_client(entry: State) -> Any:
     )
 
 
+def _build_merge(merge: State) -> Any:
+    flaky = bool(merge.get("flaky"))
+    return _fill(Merge, merge, base_commit=to_line(merge["from"]), at=to_line(merge["timestamp"]), flaky=flaky)
+
+
 def _build_evidence(state: State, index: int, evidence: State) -> Any:
     verify = evidence.get("verify")
     return _fill(
@@ -227,6 +230,7 @@ def _build_evidence(state: State, index: int, evidence: State) -> Any:
         asserted=bool(evidence.get("asserted")),
         rewritten=len(evidence.get("rewritten", ())),
         foreign=len(evidence.get("foreign", ())),
+        verified_with=[other + 1 for other in evidence.get("verified_with", ())],
         at=to_line(evidence.get("timestamp")),
     )
 
@@ -362,6 +366,8 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
             yield Look("rewritten", number, f"rewrote {prompts.pluralize(evidence.rewritten, 'earlier commit')}")
         if evidence.foreign:
             yield Look("foreign", number, f"includes {prompts.pluralize(evidence.foreign, 'commit')} of other authors")
+        if feature.merge and feature.merge.flaky:
+            yield Look("flaky", number, "failed the verify command in the merge queue and passed when it was run again")
     for decision in state.get("decisions", ()):
         index = decision.get("feature_index")
         subject = None if index is None else index + 1

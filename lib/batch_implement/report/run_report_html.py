@@ -206,6 +206,8 @@ def _html_feature_facts(feature: Feature) -> Iterator[tuple[str, str]]:
         yield "review", review.rpartition(": ")[2]
     if merge:
         again = _in_duration(", verified again in ", merge.verify_seconds)
+        if feature.evidence and feature.evidence.verified_with:
+            again += f" with {', '.join(map(str, feature.evidence.verified_with))}"
         yield "merged", f"{format_time(merge.at)}{' on a new base' if merge.rebased else ''}{again}"
     if feature.sent_back:
         yield "sent back", f"{pluralize(feature.sent_back, 'time')} by the merge queue"

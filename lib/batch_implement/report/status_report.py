@@ -8,7 +8,7 @@ plan_data(state, listing), format_plan(state, listing)      a batch that is not 
 from __future__ import annotations
 
 from ..base.text import clean, one_line
-from ..core import batch_policy, batch_state, blocked_features, prompts, review_verdicts
+from ..core import batch_policy, batch_state, blocked_features, prompts, review_verdicts, run_transitions
 from ..core.batch_state import key
 
 TYPE_CHECKING = False
@@ -71,13 +71,15 @@ def next_number(state: State) -> Optional[int]:
 def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
     """Return an entry for each feature: `{number, text, status, attempts, commit}`, and those of `reason` (of a failure
     or a skip), `policy` (where it differs from the batch's), `section`, `description`, `review` (the verdict on what is
-    done: `good`, `fix` or `not reviewed`) and `no_change` that it has.
+    done: `good`, `fix` or `not reviewed`), `no_change` and `merge` (while it waits for that: `since` when, and in a run
+    of the verify command the numbers of those `verified_with` it and how often their group was split, `splits`) that it
+    has.
 
     `attempts` includes the running one; `commit` is None unless the feature is done by a commit.
     """
     reasons = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
     reasons.update((entry["feature_index"], entry["reason"]) for entry in state["skipped_features"])
-    entries = []
+    entries, merges = [], merge_entries(state)
     for index, status in batch_state.feature_statuses(state, now).items():
         evidence = state["evidence"].get(key(index), {}) if status == "done" else {}
         details = state.get("details", {}).get(key(index), {})
@@ -99,6 +101,8 @@ def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
             entry["review"] = review_verdicts.describe(evidence)
         if "no_change" in evidence:
             entry["no_change"] = evidence["no_change"]
+        if index in merges:
+            entry["merge"] = merges[index]
         entries.append(entry)
     return entries
 
@@ -120,9 +124,29 @@ def format_status(state: State, now: str = "") -> List[str]:
             describe_review(state, index, entry.get("review")),
             f"({prompts.pluralize(entry['attempts'], 'attempt')})" if has_retries else "",
             one_line(entry.get("reason", ""), 100),
+            describe_merge(entry["merge"]) if "merge" in entry else "",
         ]
         lines.append(f"{entry['number']:>4}  {entry['status']:<7}  {'  '.join(filter(None, details))}")
     return [*lines, *_describe_state(state)]
+
+
+def merge_entries(state: State) -> Dict[int, Dict[str, Any]]:
+    """Return `merge` of `feature_entries` for each feature that waits for its merge, by index."""
+    entries = run_transitions.merge_progress(state)
+    for entry in entries.values():
+        if "verified_with" in entry:
+            entry["verified_with"] = [other + 1 for other in entry["verified_with"]]
+    return entries
+
+
+def describe_merge(merge: Dict[str, Any]) -> str:
+    """Return what the merge queue does with a feature: its `merge` in `feature_entries`."""
+    since = f"since {merge['since'][11:16]} UTC"
+    if "verified_with" not in merge:
+        return f"in the merge queue {since}"
+    others = ", ".join(map(str, merge["verified_with"]))
+    splits = f", group split {prompts.pluralize(merge['splits'], 'time')}" if merge["splits"] else ""
+    return f"verified{f' with {others}' if others else ''} {since}{splits}"
 
 
 def describe_review(state: State, index: int, verdict: Optional[str]) -> str:
@@ -143,7 +167,7 @@ def _describe_state(state: State) -> List[str]:
     if not batch_state.is_live(state):
         return [_describe_end(state), *_describe_result_branch(state)]
     run, active = state.get("run"), state["active"]
-    if run and run["running"]:
+    if run and run["running"] and not run.get("ended_at"):
         numbers = ", ".join(str(number) for number in sorted(int(name) + 1 for name in run["running"]))
         return [f"Running in `batchctl run`: {numbers}."]
     if active:

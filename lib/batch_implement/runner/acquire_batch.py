@@ -16,8 +16,9 @@ import uuid
 from ..base import process_identity, timestamps
 from ..commands import authorization
 from ..core import batch_state, run_transitions
+from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
-from ..git import git_client
+from ..git import git_client, net_change
 from ..git.worktrees import (
     end_processes,
     finish_branch,
@@ -30,6 +31,7 @@ from ..git.worktrees import (
     remove_preflights,
 )
 from ..store.store import Store
+from . import merge_tips
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def acquire_run(
     state, root = store.require(), store.project.root
     owner = process_identity.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = get_batch_branch(state["batch_id"])
+    _restore_branch(root, branch, state)
     base = _prepare_batch_branch(root, branch)
     target = git_client.get_branch(root)
 
@@ -85,6 +88,23 @@ def diverged_error(branch: str) -> RefusedError:
     )
 
 
+def last_merged_commit(state: State) -> str:
+    """Return the commit that the batch's branch was last moved to by a run."""
+    merges = state["run"].get("merges")
+    return str(merges[-1]["commit"] if merges else state["run"]["base_commit"])
+
+
+def _restore_branch(root: str, branch: str, state: State) -> None:
+    """Create the batch's branch again if it is gone and HEAD does not have the work of all completed features."""
+    if not state.get("run") or not state["completed_features"] or git_client.get_branch_tip(root, branch):
+        return
+    commit = git_client.resolve_commit(root, last_merged_commit(state))
+    works = [net_change.list_commits(state["evidence"].get(key(index), {})) for index in state["completed_features"]]
+    presences = net_change.find_presence(root, works)
+    if commit and any(presence.status != net_change.PRESENT for presence in presences):
+        merge_tips.restore_branch(root, branch, commit)
+
+
 def _prepare_batch_branch(root: str, branch: str) -> str:
     """Create the batch's branch at HEAD, or fast-forward it to HEAD. Return the commit that it is at."""
     head, tip = git_client.get_head(root), git_client.get_branch_tip(root, branch)
@@ -111,23 +131,21 @@ def recover_dead_run(store: Store, now: str) -> State:
     run = state["run"]
     for folder in list_generated_folders(run["worktrees"]):
         end_processes(folder)
-    merged, interrupted = [], []
+    merged: List[int] = []
+    interrupted: List[int] = []
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:
             end_processes(entry["worktree"])
         if entry["step"] == "running":
             interrupted.append(int(name))
-        elif git_client.has_commit(root, entry["commit"], run["branch"]):
-            merged.append((int(name), entry))
+        elif entry["prepared"] and git_client.has_commit(root, entry["prepared"]["merge"]["commit"], run["branch"]):
+            merged.append(int(name))
 
     def recover(current: State) -> State:
         for index in interrupted:
             current = run_transitions.return_to_pending(current, index)
-        for index, entry in merged:
-            verified = entry["evidence"]["commit"]
-            merge = {"commit": entry["commit"], "from": verified, "rebased": verified != entry["commit"]}
-            evidence = {**entry["evidence"], "commit": entry["commit"], "branch": run["branch"]}
-            current = run_transitions.complete_feature(current, now, index, evidence, merge)
+        for index in merged:
+            current = run_transitions.complete_feature(current, now, index)
         return current
 
     state = store.update(recover)

@@ -159,7 +159,7 @@ def _open_batch(store: Store, job: Job) -> State:
         state = _new_attempt_state(root, job, now, _apply_earlier_work(job))
         written_files.begin(store.project.private)
         store.create(state, replace=True)
-    base = git_client.run_git(root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
+    base = git_client.get_merge_base(root, "HEAD", job.base) or job.base
     branch = git_client.get_branch(root)
     owner = None
     if job.command is None:

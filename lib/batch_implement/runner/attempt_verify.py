@@ -22,7 +22,7 @@ from ..base import subprocesses
 from ..base.project_paths import Project
 from ..commands import verify_command
 from ..core.errors import BatchError
-from ..git import git_client, tree_setup, verify_tree
+from ..git import git_client, tree_setup, verify_tree, worktrees
 from .job import Job, get_tree_lock, get_verify_worktree
 
 POLL_S = 0.05
@@ -121,7 +121,8 @@ class Verifier:
         except tree_setup.SetupStopped:
             return False
         except tree_setup.SetupFailed as error:
-            changed = tree_setup.list_changed_inputs(job.worktree, job.base, commit, job.policy.get("setup"))
+            base = git_client.get_merge_base(job.worktree, worktrees.get_batch_branch(job.batch_id), commit) or job.base
+            changed = tree_setup.list_changed_inputs(job.worktree, base, commit, job.policy.get("setup"))
             if not changed:
                 raise
             with open(os.path.join(folder, "output"), "w", encoding="utf-8", errors="replace") as output:

@@ -14,14 +14,13 @@ import contextlib
 import functools
 import os
 import signal
-import threading
 from concurrent import futures
 from typing import Any, Callable, Dict, List
 
 from ..base import process_identity, signals, timestamps
 from ..base.text import one_line
-from ..commands import issue_sync, verify_command
-from ..core import batch_policy, batch_state, failure_classification, prompts, run_transitions, transitions
+from ..commands import issue_sync
+from ..core import batch_state, failure_classification, prompts, run_transitions, transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..git import worktrees
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 TICK_S = 1.0
-MERGE_DELAYS_S = (0.0, 2.0, 10.0)  # before each try of a merge: what git or the disk refuses may pass
 
 
 class Driver:
@@ -64,13 +62,13 @@ class Driver:
         self.last_state, self.batch_id, self.session_id = state, state["batch_id"], state["owner"]["session_id"]
         self.log_folder = os.path.join(logs.logs_folder(self.project), self.batch_id)  # FEATURE-ATTEMPT-CLIENT in it
         self.working: Dict[futures.Future[Outcome], Job] = {}
-        self.merge_errors = 0  # in a row
-        self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
-        self.merges: Dict[futures.Future[merge_queue.PreparedMerge], int] = {}  # one at most
         self.stopping = self.announced_stopping = ""  # empty, `soon` or `now`
-        self.stopped = threading.Event()
         self.consecutive_waits = 0
         self.end_reason = ""
+        options = state["run"]["options"]
+        self.merge_queue = merge_queue.MergeQueue(
+            self, options.get("verify_jobs") or 1, each_verified=bool(options.get("each_verified"))
+        )
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
@@ -103,7 +101,7 @@ class Driver:
 
     def _end(self) -> State:
         """End the run in the state: it owns the batch no longer."""
-        self._require_ownership(self.store.require())
+        self.require_state()
         state = self.store.update(lambda current: run_transitions.end(current, self.now(), self.end_reason))
         self.last_state = state
         for folder in worktrees.list_generated_folders(state["run"]["worktrees"]):
@@ -134,17 +132,17 @@ class Driver:
     def _step(self) -> bool:
         """Start what can start, then wait for a result at most TICK_S. Return False when the run is over."""
         self._apply_stopping()
-        state = self._require_ownership(self.store.require())
+        state = self.require_state()
         while self.store.notes:
             self.display.event("note", self.store.notes.pop(0))
         state = self._end_wait(state)
         places = self.workers.places
         if run_transitions.update_places(state, places):
             state = self.store.update(lambda current: run_transitions.update_places(current, places) or current)
-        state = self._start_features(state)
-        self._start_merge(state)
+        # First what is merged without a run: the next feature starts on it.
+        state = self._start_features(self.merge_queue.step(state))
         self.display.refresh(state)
-        outstanding: List[futures.Future[Any]] = [*self.working, *self.merges]
+        outstanding: List[futures.Future[Any]] = [*self.working, *self.merge_queue.futures]
         if not outstanding:
             return not self._is_over(state)
         done, _ = futures.wait(outstanding, TICK_S, futures.FIRST_COMPLETED)
@@ -161,11 +159,12 @@ class Driver:
                 text = f"Stopping {running}. `batchctl run --resume` resumes the run."
             self.display.event("stopping", text)
         if self.stopping == "now":
-            self.stopped.set()
+            self.merge_queue.stop()
             self.workers.stop_all()  # at every step: a worker may have started since the last one
 
-    def _require_ownership(self, state: State) -> State:
+    def require_state(self) -> State:
         """Return the state. Raise RefusedError if the batch no longer belongs to this run."""
+        state = self.store.require()
         if state["batch_id"] != self.batch_id or (state["owner"] or {}).get("session_id") != self.session_id:
             self.end_reason = "another client or run took over the batch"
             raise RefusedError(
@@ -186,10 +185,8 @@ class Driver:
             state = self._pause_at_limits(state)
         if not self._can_start(state):
             return state
-        # a feature that is being merged uses this machine as well, but no slot of a cluster
-        in_use = state["run"]["running"] if self.workers.place is None else self.working
         now = self.now()
-        ready = run_transitions.ready_indices(state, now)[: max(0, state["run"]["jobs"] - len(in_use))]
+        ready = run_transitions.ready_indices(state, now)[: max(0, state["run"]["jobs"] - len(self.working))]
         for number, index in enumerate(ready):
             reserved_usd = sum(map(jobs.max_cost_usd, self.working.values()))
             budget_usd = run_transitions.client_budget_usd(state, reserved_usd, len(ready) - number)
@@ -240,13 +237,14 @@ class Driver:
         run, limits = state["run"], state["policy"]["budgets"]
         if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
             cost = f"${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
-            return self._pause_batch(f"a limit is reached: the cost has reached {cost}")
+            return self.pause_batch(f"a limit is reached: the cost has reached {cost}")
         elapsed_s = timestamps.seconds_between(run["started_at"], self.now())
         if "time_s" in limits and elapsed_s >= limits["time_s"]:
-            return self._pause_batch(f"a limit is reached: the run has taken {limits['time_s']} s")
+            return self.pause_batch(f"a limit is reached: the run has taken {limits['time_s']} s")
         return state
 
-    def _pause_batch(self, reason: str) -> State:
+    def pause_batch(self, reason: str) -> State:
+        """Pause the batch, and end the run when nothing is running."""
         self.display.event("paused", reason)
         self.end_reason = self.end_reason or reason
         return self.store.update(
@@ -263,7 +261,7 @@ class Driver:
         if now < waiting["until"] and not self.stopping:
             if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited_s < limits["wait_s"]:
                 return state
-            self._pause_batch(
+            self.pause_batch(
                 f"a limit is reached: the run has waited {limits['wait_s']} s in total; {waiting['reason']}"
             )
         return self.store.update(lambda current: run_transitions.end_wait(current, now, waited_s))
@@ -271,8 +269,8 @@ class Driver:
     # -- outcomes --------------------------------------------------------------------------------------------------
 
     def _handle_future(self, future: futures.Future[Any]) -> None:
-        if future in self.merges:
-            self._finish_merge(self.merges.pop(future), future)
+        if future in self.merge_queue.futures:
+            self.merge_queue.handle(future)
             return
         job = self.working.pop(future)
         try:
@@ -284,7 +282,7 @@ class Driver:
     def _record_outcome(self, job: Job, outcome: Outcome) -> None:
         """Write the outcome of an attempt into the state, and show it."""
         index, now = job.feature_index, self.now()
-        state = self._require_ownership(self.store.require())
+        state = self.require_state()
         entry = state["run"]["running"].get(key(index))
         if entry is None or entry["session_id"] != outcome.session_id:
             return  # of an attempt that was abandoned meanwhile
@@ -299,6 +297,7 @@ class Driver:
             self.consecutive_waits = 0
         if outcome.kind == jobs.COMPLETED:
             self._show_event("done", state, index, "verified")
+            self._remove_worktree(job.worktree)
         elif batch_state.feature_status(state, index) != "pending":
             self._report_failure(state, index, outcome.message)
         elif state["retry_attempts"].get(key(index), 0) >= job.attempt:  # counted
@@ -315,7 +314,7 @@ class Driver:
         index = job.feature_index
         state = run_transitions.record_client(state, index, jobs.client_record(job, outcome))
         if outcome.kind == jobs.COMPLETED:
-            return run_transitions.await_merge(state, index, outcome.evidence, outcome.decisions)
+            return run_transitions.await_merge(state, now, index, outcome.evidence, outcome.decisions)
         crashes = run_transitions.consecutive_crashes(state, index)
         if outcome.kind == jobs.FAILED or crashes >= run_transitions.CRASHES_BEFORE_COUNTED:
             return run_transitions.fail_attempt(
@@ -349,85 +348,32 @@ class Driver:
 
     # -- merging ---------------------------------------------------------------------------------------------------
 
-    def _start_merge(self, state: State) -> None:
-        """Give the merge queue its next feature."""
-        if self.merges or self.stopping == "now" or self.merge_errors >= len(MERGE_DELAYS_S):
-            return
-        waiting = [int(name) for name, entry in state["run"]["running"].items() if entry["step"] == "merging"]
-        if not waiting:
-            return
-        index = waiting[0]
-        entry = state["run"]["running"][key(index)]
-        policy = batch_policy.feature_policy(state, index)
-        log = os.path.join(self.log_folder, f"{index + 1}-{entry['attempt']}-merge")
-        root, slot = self.project.root, state["run"]["jobs"]
-        folder = worktrees.get_merge_folder(state["run"]["worktrees"])
-        future = self.merger.submit(
-            merge_queue.prepare_merge, root, folder, state["run"]["branch"], entry["evidence"]["commit"],
-            verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log, stopped=self.stopped, slot=slot,
-            setup=verify_command.get_setup(policy, (root, folder), slot, self.stopped),
-            delay_s=MERGE_DELAYS_S[self.merge_errors], may_be_empty="no_change" in entry["evidence"],
-        )  # fmt: skip
-        self.merges[future] = index
-
-    def _finish_merge(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
-        """Move the branch to the prepared commit and complete the feature, or send the feature back.
-
-        An error that is not the feature's is tried again. Then the batch is paused; its next run merges the feature.
-        """
-        state = self._require_ownership(self.store.require())
-        root, now, branch = self.project.root, self.now(), state["run"]["branch"]
-        entry = state["run"]["running"][key(index)]
-        try:
-            prepared = future.result()
-            self.store.update(lambda current: run_transitions.record_merge_commit(current, index, prepared.commit))
-            merge_queue.fast_forward(root, branch, prepared)
-        except merge_queue.NotMerged:
-            return  # the feature waits for its merge as before
-        except merge_queue.CannotMerge as error:
-            reason = error.message
-            state = self.store.update(lambda current: run_transitions.send_back(current, now, index, reason))
-            if batch_state.feature_status(state, index) == "pending":
-                self._show_event("sent back", state, index, reason)
-                self._remove_worktree(entry["worktree"])
-            else:
-                self._report_failure(state, index, reason)
-            return
-        except Exception as error:  # of git, the disk or the system
-            self._handle_merge_error(index, error)
-            return
-        self.merge_errors = 0
-        evidence, merge = merge_queue.records_of_merge(entry["evidence"], branch, prepared)
-        state = self.store.update(
-            lambda current: run_transitions.complete_feature(current, now, index, evidence, merge)
-        )
-        self._show_event("merged", state, index, prepared.commit[:12])
-        self._remove_worktree(entry["worktree"])
+    def finish_merge(self, state: State, index: int, entry: State, commit: str) -> None:
+        """Show that a feature is merged, at its issue as well, and delete the branch of its attempt (`entry`)."""
+        root = self.project.root
+        self._show_event("merged", state, index, commit[:12])
         keep = state["run"]["options"].get("pr") == "feature"
-        finish = functools.partial(worktrees.finish_branch, root, entry["branch"], prepared.commit, keep=keep)
+        finish = functools.partial(worktrees.finish_branch, root, entry["branch"], commit, keep=keep)
         try_step(self.display, f"Deleting the branch {entry['branch']}", finish)
         self._comment_on_issue(state, index)
 
-    def _handle_merge_error(self, index: int, error: Exception) -> None:
-        """Have the merge tried again; pause the batch if that is useless or was tried often enough."""
-        self.merge_errors = len(MERGE_DELAYS_S) if isinstance(error, RefusedError) else self.merge_errors + 1
-        reason = f"merging feature {index + 1} failed: {str(error) or type(error).__name__}"
-        if self.merge_errors >= len(MERGE_DELAYS_S):
-            self._pause_batch(reason)
+    def report_sent_back(self, state: State, index: int, reason: str) -> None:
+        """Report a feature whose merge has failed."""
+        if batch_state.feature_status(state, index) == "pending":
+            self._show_event("sent back", state, index, reason)
         else:
-            self.display.event("note", f"{reason} The merge is tried again.")
+            self._report_failure(state, index, reason)
 
     def _stop_workers(self) -> None:
         """Stop all attempts and wait for them and for the merge queue."""
-        if self.working or self.merges:
-            self.stopped.set()
+        self.merge_queue.stop()
         for future in self.working:
             future.cancel()
         while not all(future.done() for future in self.working):
             self.workers.stop_all()  # repeatedly: a worker may have started since the last call
             futures.wait(self.working, TICK_S)
         self.executor.shutdown(wait=True)
-        self.merger.shutdown(wait=True)
+        self.merge_queue.shutdown()
 
 
 def try_step(display: Any, what: str, action: Callable[[], object]) -> None:

@@ -27,7 +27,7 @@ _LIMIT_OPTIONS = {
 }  # fmt: skip
 _STORED_OPTIONS = (
     "worker", "model", "permission_mode", "allow", "merge", "pr", "notify", "client", "cluster", "slots",
-    "insecure_cluster",
+    "insecure_cluster", "verify_jobs", "each_verified",
 )  # fmt: skip
 _CLIENT_OPTIONS = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
 
@@ -39,7 +39,8 @@ class Options(NamedTuple):
     the client's program, `notify` a shell command. `worktrees` is the folder of the worktrees of all batches. `cluster`
     is the address of a Dask scheduler, its file, or `ssh:` and a file of hosts, with `slots` features in parallel on
     each worker; `insecure_cluster` allows one without encryption. `pr` is `batch` or `feature`. `setup` and `keep` are
-    fields of the batch's policy: None leaves those that it has.
+    fields of the batch's policy: None leaves those that it has. The merge queue verifies `verify_jobs` groups at a
+    time; with `each_verified` there are no groups.
     """
 
     resume: Optional[str] = None
@@ -64,6 +65,8 @@ class Options(NamedTuple):
     setup: Optional[str] = None
     keep: Optional[List[str]] = None
     insecure_cluster: Optional[bool] = None
+    verify_jobs: Optional[int] = None
+    each_verified: Optional[bool] = None
 
 
 def from_arguments(namespace: argparse.Namespace, cwd: str) -> Options:

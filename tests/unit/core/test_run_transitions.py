@@ -47,18 +47,12 @@ def client(attempt=1, outcome="completed", **more):
 
 
 def merged(state, index):
-    state = then(
-        state, run_transitions.await_merge, index, {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}, []
-    )
+    proof = {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}
+    state = then(state, run_transitions.await_merge, NOW, index, proof, [])
     merge = {"commit": "d" * 40, "from": "c" * 40, "rebased": True}
-    return then(
-        state,
-        run_transitions.complete_feature,
-        NOW,
-        index,
-        {"commit": "d" * 40, "commits": ["d" * 40], "verify": None},
-        merge,
-    )
+    proof = {"commit": "d" * 40, "commits": ["d" * 40], "verify": None}
+    state = then(state, run_transitions.prepare_merges, {index: {"evidence": proof, "merge": merge}})
+    return then(state, run_transitions.complete_feature, NOW, index)
 
 
 def failing(state, index, words="it broke", **options):
@@ -155,11 +149,9 @@ def test_a_running_feature_cannot_be_skipped():
 def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verified():
     state = dispatched(begun(new_batch(3, needs={1: [0]})), 0)
     assert run_transitions.ready_indices(state, NOW) == [2]
-    state = then(state, run_transitions.await_merge, 0, {"commit": "c" * 40, "verify": None}, [])
-    assert run_transitions.ready_indices(state, NOW) == [2]
-    merge = {"commit": "c" * 40, "from": "c" * 40, "rebased": False}
-    state = then(state, run_transitions.complete_feature, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
-    assert run_transitions.ready_indices(state, NOW) == [1, 2]
+    verified = then(state, run_transitions.await_merge, NOW, 0, {"commit": "c" * 40, "verify": None}, [])
+    assert run_transitions.ready_indices(verified, NOW) == [2]
+    assert run_transitions.ready_indices(merged(state, 0), NOW) == [1, 2]
 
 
 def test_every_feature_that_waits_has_its_reason():
@@ -320,7 +312,7 @@ def test_a_run_has_events():
 
 def test_a_feature_that_waits_for_its_merge_has_been_verified():
     running = dispatched(begun(new_batch(3)), 0, 1)
-    verified = then(running, run_transitions.await_merge, 1, {"commit": "c" * 40, "verify": None}, [])
+    verified = then(running, run_transitions.await_merge, NOW, 1, {"commit": "c" * 40, "verify": None}, [])
     assert list(run_transitions.run_events(running["run"], verified["run"])) == [{"event": "verified", "feature": 2}]
 
 

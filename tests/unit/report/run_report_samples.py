@@ -75,9 +75,10 @@ def merged(state: dict[str, Any], since: float, until: float, index: int, **evid
     sha = f"{index + 1:04x}" * 10
     verify = {"command": "make test", "exit_code": 0, "seconds": 41.5, "log": "logs/verify"}
     proof = {"commit": sha, "commits": [sha], "branch": state["run"]["branch"], "verify": verify, **evidence}
-    state = run_transitions.await_merge(state, index, proof, [])
+    state = run_transitions.await_merge(state, at(until), index, proof, [])
     merge = {"commit": sha, "from": "f" * 40, "rebased": index % 3 == 0, "verify_seconds": 41.5}
-    return run_transitions.complete_feature(state, at(until + 2), index, proof, merge)
+    state = run_transitions.prepare_merges(state, {index: {"evidence": proof, "merge": merge}})
+    return run_transitions.complete_feature(state, at(until + 2), index)
 
 
 def failed(state: dict[str, Any], since: float, until: float, index: int, words: str, **how: Any) -> dict[str, Any]:

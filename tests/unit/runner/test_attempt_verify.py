@@ -180,7 +180,7 @@ def test_setup_prepares_each_worktree_once(run_with, project_with_lock, tmp_path
     assert any(merge["rebased"] for merge in state["run"]["merges"])
     places = [line.split()[1] for line in (tmp_path / "setups").read_text().splitlines()]
     assert len(places) == len(set(places)) == 7
-    assert {"0 verify-0", "1 verify-1", "2 merged"} < set((tmp_path / "setups").read_text().splitlines())
+    assert {"0 verify-0", "1 verify-1", "2 verify-2"} < set((tmp_path / "setups").read_text().splitlines())
 
 
 def test_setup_runs_again_for_a_feature_that_changes_its_lock_file(run_with, project_with_lock):

@@ -21,7 +21,7 @@ from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, transitions
 from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.git import git_client, worktrees
-from batch_implement.runner import acquire_batch, driver, local_executor, merge_queue
+from batch_implement.runner import acquire_batch, driver, local_executor, merge_queue, merge_tips
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
 from batches import conditions, new_batch
@@ -477,7 +477,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
     class Dies(BaseException):
         pass
 
-    real = merge_queue.fast_forward
+    real = merge_tips.fast_forward
 
     def dying(*arguments: Any) -> None:
         if moved:
@@ -485,7 +485,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
         raise Dies
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(merge_queue, "fast_forward", dying)
+        patched.setattr(merge_tips, "fast_forward", dying)
         with pytest.raises(Dies):
             unattended.drive()
     left = unattended.state()
@@ -542,15 +542,15 @@ def test_a_worktree_that_no_state_knows_is_removed_and_what_only_it_has_is_kept(
 )
 def test_a_merge_that_the_system_refuses_is_tried_again(unattended_run, repository, monkeypatch, error):
     """It ended the run, with no end in the state."""
-    real, errors = merge_queue.prepare_merge, [error, error]
+    real, errors = merge_tips.fast_forward, [error, error]
 
-    def refuse(*arguments: Any, **options: Any) -> merge_queue.PreparedMerge:
+    def refuse(*arguments: Any, **options: Any) -> None:
         if errors:
             raise errors.pop()
-        return real(*arguments, **options)
+        real(*arguments, **options)
 
-    monkeypatch.setattr(merge_queue, "prepare_merge", refuse)
-    monkeypatch.setattr(driver, "MERGE_DELAYS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(merge_tips, "fast_forward", refuse)
+    monkeypatch.setattr(merge_queue, "DELAYS_S", (0.0, 0.0, 0.0))
     unattended = unattended_run(ONE_FILE, 2)
     state = unattended.drive()
     assert state["status"] == "completed" and errors == []
@@ -566,24 +566,17 @@ def test_a_merge_that_is_refused_again_and_again_pauses_and_the_next_run_merges(
 
     unattended = unattended_run(f"{ONE_FILE}; echo $n >> {tmp_path}/tries", 3)
     with monkeypatch.context() as patched:
-        patched.setattr(merge_queue, "prepare_merge", refuse)
-        patched.setattr(driver, "MERGE_DELAYS_S", (0.0, 0.0, 0.0))
+        patched.setattr(merge_tips, "fast_forward", refuse)
+        patched.setattr(merge_queue, "DELAYS_S", (0.0, 0.0, 0.0))
         state = unattended.drive()
-    assert state["status"] == "paused" and state["run"]["ended_at"] and state["run"]["running"] == {}
+    assert state["status"] == "paused" and state["run"]["ended_at"]
+    assert {entry["step"] for entry in state["run"]["running"].values()} == {"merging"}
     assert "merging feature 1 failed: [Errno 28] No space left" in state["pause"]["reason"]
     assert state["retry_attempts"] == {} and state["failed_features"] == []
     Store(unattended.project).update(transitions.unpause)
     assert unattended.drive()["status"] == "completed"
     assert (tmp_path / "tries").read_text().split() == ["1", "2", "3"]
     assert subjects(repository, "batch/batch-1/merged") == ["Add 1", "Add 2", "Add 3"]
-
-
-def test_a_branch_that_is_gone_pauses_at_once_with_the_command_that_brings_it_back(unattended_run, repository):
-    gone = f'{READ} [ "$n" != 2 ] || git -C {repository} update-ref -d refs/heads/batch/batch-1/merged; '
-    unattended = unattended_run(f'{gone} echo > "f-$n"; {COMMIT}', 3)
-    state = unattended.drive()
-    assert state["status"] == "paused" and state["run"]["ended_at"] and unattended.of("note") == []
-    assert "`git branch batch/batch-1/merged COMMIT`" in state["pause"]["reason"]
 
 
 @pytest.mark.parametrize(

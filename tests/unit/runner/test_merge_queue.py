@@ -1,349 +1,208 @@
-"""How verified commits come onto the batch's branch, with a real git and real verify commands."""
+"""The merge queue in whole runs: real git, real processes, commands as workers."""
 
 from __future__ import annotations
 
+import os
 import subprocess
-import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from batch_implement.core.errors import RefusedError
-from batch_implement.git import git_client, merging
-from batch_implement.runner import merge_queue
-from batches import commit, git
+from batch_implement.base.project_paths import Project
+from batch_implement.git import git_client
+from batch_implement.runner import merge_tips
+from batch_implement.store.store import Store
+from batches import conditions, new_batch
+from unattended import UnattendedRun
 
-BRANCH = "batch/merged"
+BRANCH = "batch/batch-1/merged"
+READ = 'brief=$(mktemp); cat > "$brief"; n=$(sed -n "s/^> feature \\([0-9]*\\)$/\\1/p" "$brief" | head -1); '
+COMMIT = 'git add . && git commit -qm "Add $n"'
+# The attempt's own verify run of each but the first waits until the first is merged: it is not on top of the head then.
+LATER = f"[ -e feature-1.txt ] || until git cat-file -e {BRANCH}:feature-1.txt 2> /dev/null; do sleep 0.05; done; "
+WORKER = f'{READ}echo "$n" > "feature-$n.txt"; {COMMIT}'
+
+
+def git(folder: Path | str, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture
-def queue(repository, tmp_path):
-    """Prepares a merge: `queue(commit, verify="make test")`. The branch begins at HEAD."""
-    git(repository, "branch", BRANCH)
-    log = str(tmp_path / "logs" / "1" / "verify")
+def start(repository, tmp_path):
+    """Make a run: `start(worker, features, verify=..., verify_jobs=...)`. In the queue, verify appends a line to
+    `runs`.
+    """
 
-    def prepare(of, **options):
-        options = {"verify": None, "timeout_s": 60, "log": log, "stopped": threading.Event(), **options}
-        return merge_queue.prepare_merge(str(repository), str(tmp_path / "queue"), BRANCH, of, **options)
+    def make(worker: str, features: int, *, verify: str = "true", options: dict[str, Any] | None = None, **batch: Any):
+        git_client.exclude_state_file(str(repository))
+        command = f'[ "$BATCH_SLOT" -lt 8 ] || echo begin $(ls feature-*.txt) >> {tmp_path}/runs; {LATER}{verify}'
+        Store(Project(str(repository))).create(new_batch(features, verify=command, **batch))
+        return UnattendedRun(repository, worker=worker, **(options or {}))
 
-    prepare.folder, prepare.log = tmp_path / "queue", Path(log)
-    return prepare
-
-
-def commits_from_start(repository, *contents):
-    """Commit on a detached HEAD from where the branch began; the commits, oldest first. HEAD is `main` again."""
-    git(repository, "checkout", "-q", "--detach", "main")
-    made = [commit(repository, **files) for files in contents]
-    git(repository, "checkout", "-q", "main")
-    return made
+    return make
 
 
-def merge_meanwhile(repository, **files):
-    """Move the branch to another feature's commit; that commit."""
-    (made,) = commits_from_start(repository, files)
-    git(repository, "branch", "-f", BRANCH, made)
-    return made
+def runs(tmp_path: Path) -> list[str]:
+    return (tmp_path / "runs").read_text().splitlines() if (tmp_path / "runs").exists() else []
 
 
-def tip(repository):
-    return git(repository, "rev-parse", BRANCH)
+def merged_files(repository: Path) -> list[str]:
+    return [name for name in git(repository, "ls-tree", "--name-only", BRANCH).split() if name.startswith("feature")]
 
 
-def test_a_commit_on_top_of_the_branch_is_merged_as_it_was_verified(repository, queue):
-    head, made = tip(repository), commits_from_start(repository, {"one": "1"}, {"two": "2"})
-    prepared = queue(made[-1], verify="exit 1")
-    assert prepared == (head, made[-1], made, None)
-    assert not queue.folder.exists()
-    assert tip(repository) == head
-    merge_queue.fast_forward(str(repository), BRANCH, prepared)
-    assert tip(repository) == made[-1]
-    assert git(repository, "reflog", "-1", "--format=%gs", BRANCH) == "batch: merge a feature"
+def until(check, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not check() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
-def test_any_other_is_rebased_and_verified_on_the_new_head(repository, queue):
-    made = commits_from_start(repository, {"one": "1"}, {"two": "2"})
-    head = merge_meanwhile(repository, other="x")
-    prepared = queue(made[-1], verify="cat one.txt two.txt other.txt; pwd")
-    assert (prepared.head, tip(repository)) == (head, head)
-    assert prepared.commits == git(repository, "rev-list", "--reverse", f"{head}..{prepared.commit}").split()
-    assert len(prepared.commits) == 2 and not set(prepared.commits).intersection(made)
-    assert queue.log.read_text() == f"12x{queue.folder}\n"
-    seconds = prepared.verify.pop("seconds")
-    assert 0 <= seconds < 60
-    assert prepared.verify == {
-        "command": "cat one.txt two.txt other.txt; pwd", "exit_code": 0, "log": str(queue.log),
-    }  # fmt: skip
-    assert queue.log.parent.stat().st_mode & 0o777 == 0o700
-    assert queue(made[-1], verify="true").verify["exit_code"] == 0  # the folder of the log is there by now
-    assert git(repository, "status", "--porcelain") == ""
+def test_features_that_wait_are_verified_together_and_their_evidence_says_so(start, repository, tmp_path):
+    state = start(WORKER, 6, verify='[ "$BATCH_SLOT" -lt 8 ] || sleep 2').drive(jobs=8)
+    assert conditions(state) == ["done"] * 6
+    assert len(merged_files(repository)) == 6
+    assert len(runs(tmp_path)) < 5, "each was verified alone"
+    together = [entry for entry in state["evidence"].values() if entry.get("verified_with")]
+    assert together
+    for entry in together:
+        others = [state["evidence"][str(index)] for index in entry["verified_with"]]
+        assert all(other["verify"]["log"] == entry["verify"]["log"] for other in others)
+        present = runs(tmp_path)[-1]
+        assert all(f"feature-{index + 1}.txt" in present for index in entry["verified_with"])
+    assert state["run"]["queue"] == {"groups": [], "judged": 6, "blamed": 0}
+    # An oracle from git alone: each feature's commit has just that feature's file.
+    for index, entry in state["evidence"].items():
+        assert git(repository, "show", "--name-only", "--format=", entry["commit"]).split() == [
+            f"feature-{int(index) + 1}.txt"
+        ]
 
 
-def test_without_a_verify_command_it_is_only_rebased(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    head = merge_meanwhile(repository, other="x")
-    prepared = queue(made)
-    assert (git(repository, "rev-parse", f"{prepared.commit}^"), prepared.verify) == (head, None)
-    assert not queue.log.exists()
+def test_of_a_red_group_only_the_bad_one_is_sent_back_and_the_others_are_merged(start, repository, tmp_path):
+    bad = "! [ -e feature-1.txt -a -e feature-3.txt ] || [ -e mended.txt ]"
+    worker = f'{READ}[ ! -e feature-1.txt ] || echo > mended.txt; echo "$n" > "feature-$n.txt"; {COMMIT}'
+    unattended = start(worker, 5, verify=f'[ "$BATCH_SLOT" -lt 8 ] || sleep 1; {bad}')
+    state = unattended.drive(jobs=8)
+    assert conditions(state) == ["done"] * 5
+    assert len(unattended.of("sent back")) == 1 and state["run"]["sent_back"] == {"2": 1}
+    assert state["run"]["queue"]["blamed"] == 1
+    assert not any(merge["flaky"] for merge in state["run"]["merges"])
 
 
-def test_what_another_feature_has_merged_already_leaves_nothing_to_verify(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    git(repository, "checkout", "-q", BRANCH)
-    git(repository, "cherry-pick", made)
-    git(repository, "checkout", "-q", "main")
-    assert queue(made, verify="exit 1") == (tip(repository), tip(repository), [], None)
+def test_one_that_fails_by_chance_is_merged_and_named_flaky(start, repository, tmp_path):
+    once = f"[ -e {tmp_path}/red ] || {{ touch {tmp_path}/red; false; }}"
+    chance = f'[ "$BATCH_SLOT" -lt 8 ] || [ ! -e feature-2.txt ] || {once}'
+    state = start(WORKER, 2, verify=chance).drive(jobs=8)
+    assert conditions(state) == ["done"] * 2 and state["run"]["sent_back"] == {}
+    assert [merge["flaky"] for merge in state["run"]["merges"]] == [False, True]
 
 
-def test_a_conflict_names_the_commit_and_the_files_and_leaves_the_worktree_usable(repository, queue):
-    _, last = commits_from_start(repository, {"a": "mine", "b": "mine"}, {"fits": "1"})
-    head = merge_meanwhile(repository, a="other", b="other")
-    with pytest.raises(merge_queue.CannotMerge) as caught:
-        queue(last)
-    assert f"commit {last[:12]} conflicts with what was merged meanwhile ({head[:12]})" in caught.value.message
-    assert caught.value.message.endswith("in a.txt, b.txt.")
-    assert git_client.operation_in_progress(str(queue.folder)) is None
-    (clear,) = commits_from_start(repository, {"c": "mine"})
-    assert len(queue(clear).commits) == 1
-    assert tip(repository) == head
+def test_with_each_verified_every_merged_feature_has_a_run_of_its_own(start, repository, tmp_path):
+    options = {"each_verified": True}
+    state = start(WORKER, 4, verify='[ "$BATCH_SLOT" -lt 8 ] || sleep 0.5', options=options).drive(jobs=8)
+    assert conditions(state) == ["done"] * 4
+    assert len(runs(tmp_path)) == 3
+    assert not any("verified_with" in entry for entry in state["evidence"].values())
+    assert [len(line.split()) - 1 for line in runs(tmp_path)] == [2, 3, 4]
 
 
-def test_a_file_that_a_verify_command_left_does_not_fail_the_next_feature(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    queue(made)
-    (queue.folder / "two.txt").write_text("left by a verify command")
-    (made,) = commits_from_start(repository, {"two": "2"})
-    prepared = queue(made, verify="grep 2 two.txt")
-    assert git(repository, "show", f"{prepared.commit}:two.txt") == "2"
+def test_several_groups_are_verified_at_a_time_each_on_top_of_the_one_before_it(start, repository, tmp_path):
+    """Each run waits until two have begun, so it fails when there is only one at a time."""
+    both = f"for i in $(seq 300); do [ $(wc -l < {tmp_path}/runs) -lt 2 ] || exit 0; sleep 0.1; done; false"
+    verify = f'[ "$BATCH_SLOT" -lt 8 ] || {{ {both}; }}'
+    state = start(WORKER, 3, verify=verify, options={"verify_jobs": 2}).drive(jobs=8)
+    assert conditions(state) == ["done"] * 3
+    first, second = sorted(runs(tmp_path)[:2], key=len)
+    assert len(second.split()) == len(first.split()) + 1
 
 
-def test_histories_without_a_common_commit_are_told_in_gits_words(repository, queue):
-    head, tree = merge_meanwhile(repository, other="x"), git(repository, "rev-parse", "main^{tree}")
-    orphan = git(repository, "commit-tree", "-m", "Begin anew", tree)
-    with pytest.raises(merge_queue.CannotMerge, match="unrelated histories") as caught:
-        queue(orphan)
-    assert f"cannot be put onto {head[:12]}" in caught.value.message
+def test_the_slot_of_a_feature_that_waits_is_free_and_its_worktree_gone(start, repository, tmp_path):
+    blocks = f'[ "$BATCH_SLOT" -lt 2 ] || until [ -e {tmp_path}/go ]; do sleep 0.05; done'
+    worker = f'{READ}echo "$n" > "feature-$n.txt"; {COMMIT}; [ "$n" -lt 4 ] || touch {tmp_path}/seen-$n'
+    unattended = start(worker, 5, verify=blocks)
+    seen: dict[str, Any] = {}
+
+    def look(unattended: UnattendedRun) -> None:
+        until(lambda: (tmp_path / "seen-5").exists())
+        state = unattended.state()
+        waiting = {name: entry for name, entry in state["run"]["running"].items() if entry["step"] == "merging"}
+        seen.update(waiting=waiting, folders=os.listdir(f"{repository}.worktrees/batch-1"), queue=state["run"]["queue"])
+        (tmp_path / "go").touch()
+
+    state = unattended.drive(jobs=2, during=look)
+    assert conditions(state) == ["done"] * 5
+    assert seen["waiting"] and all(entry["worktree"] == "" for entry in seen["waiting"].values())
+    assert seen["queue"]["groups"], "the group that is verified is in the state"
+    assert not [name for name in seen["folders"] if any(name.startswith(f"{int(i) + 1}-") for i in seen["waiting"])]
 
 
-def merged_tree(repository, head, work):
-    """The tree that git itself merges, with its ordinary command, in a clone."""
-    clone = repository.parent / "clone"
-    git(repository.parent, "clone", "-q", str(repository), str(clone))
-    git(clone, "fetch", "-q", "origin", head, work)
-    git(clone, "checkout", "-q", "--detach", head)
-    git(clone, "-c", "user.name=a", "-c", "user.email=b", "merge", "-q", "--no-edit", work)
-    return git(clone, "rev-parse", "HEAD^{tree}")
-
-
-def test_merges_in_a_features_work_are_put_on_as_one_commit_with_what_was_changed_in_them(repository, queue):
-    """The rebase left out merge commits, and with them the glue, once all of the work."""
-    git(repository, "checkout", "-q", "-b", "side", "main")
-    side = commit(repository, side="s")
-    git(repository, "checkout", "-q", "-b", "work", "main")
-    first = commit(repository, first="f")
-    git(repository, "merge", "-q", "--no-ff", "--no-commit", "side")
-    Path(repository, "glue.txt").write_text("glue")
-    git(repository, "add", ".")
-    git(repository, "commit", "-q", "-m", "Merge branch 'side'")
-    glue = git(repository, "rev-parse", "HEAD")
-    author = ("-c", "user.name=J\u00f6rg <x", "-c", "user.email=j@example.org")
-    Path(repository, "last.txt").write_text("l")
-    git(repository, "add", ".")
-    git(repository, *author, "commit", "-q", "--date=2020-02-02T02:02:02+0200", "-m", "Add last\n\nWhy.\n\nRefs: #7")
-    last = git(repository, "rev-parse", "HEAD")
-    git(repository, "checkout", "-q", "main")
-    head = merge_meanwhile(repository, other="x")
-    prepared = queue(last, verify="cat glue.txt side.txt first.txt last.txt other.txt")
-    assert queue.log.read_text() == "gluesflx"
-    assert prepared.commits == [prepared.commit] and git(repository, "rev-parse", f"{prepared.commit}^") == head
-    assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, last)
-    show = git(repository, "log", "-1", "--format=%an|%ae|%aI%n%B", prepared.commit)
-    assert show.startswith(
-        "J\u00f6rg x|j@example.org|2020-02-02T02:02:02+02:00\nAdd last\n\nThe net change of these commits:\n"
+def test_a_commit_of_a_person_on_the_branch_is_kept_and_verified_with_what_follows(start, repository, tmp_path):
+    moved = (
+        f'[ "$BATCH_SLOT" -lt 8 ] || [ -e {tmp_path}/moved ] || {{ touch {tmp_path}/moved; '
+        f"new=$(git -C {repository} commit-tree -p {BRANCH} -m mine $(git -C {repository} write-tree)) && "
+        f"git -C {repository} read-tree --index-output={tmp_path}/index {BRANCH} && "
+        f"git -C {repository} update-ref refs/heads/{BRANCH} $(git -C {repository} commit-tree -p {BRANCH} -m mine "
+        f"{BRANCH}^{{tree}}); }}"
     )
-    assert all(git(repository, "rev-parse", "--short", each) in show for each in (side, first, glue, last))
-    assert show.rstrip().endswith("Why.\n\nRefs: #7")
+    state = start(WORKER, 3, verify=moved).drive(jobs=8)
+    assert conditions(state) == ["done"] * 3
+    subjects = git(repository, "log", "--format=%s", BRANCH).splitlines()
+    assert subjects.count("mine") == 1 and sorted(s for s in subjects if s.startswith("Add")) == [
+        "Add 1",
+        "Add 2",
+        "Add 3",
+    ]
 
 
-def test_a_change_that_the_branch_had_and_took_back_is_not_left_out_of_the_work(repository, queue):
-    """The rebase took the commit for one that is applied already."""
-    (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    git(repository, "checkout", "-q", BRANCH)
-    git(repository, "cherry-pick", made)
-    git(repository, "revert", "--no-edit", "HEAD")
-    head = git(repository, "rev-parse", "HEAD")
-    git(repository, "checkout", "-q", "main")
-    prepared = queue(made)
-    assert git(repository, "show", f"{prepared.commit}:one.txt") == "1"
-    assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, made)
-
-
-def test_work_that_conflicts_only_on_its_way_is_merged_as_git_merges_it(repository, queue):
-    """A commit that conflicts and one that takes it back: their net change does not conflict."""
-    made = commits_from_start(repository, {"base": "1"})[0]
-    git(repository, "branch", "-f", BRANCH, made)
-    git(repository, "checkout", "-q", "--detach", made)
-    commit(repository, base="2")
-    commit(repository, base="1")
-    last = commit(repository, fine="f")
-    git(repository, "checkout", "-q", "--detach", made)
-    head = commit(repository, base="3")
-    git(repository, "branch", "-f", BRANCH, head)
-    git(repository, "checkout", "-q", "main")
-    prepared = queue(last)
-    assert git(repository, "show", f"{prepared.commit}:base.txt") == "3"
-    assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, last)
-
-
-def test_files_declared_as_union_merge_by_that_however_they_were_committed(repository, queue):
-    Path(repository, ".gitattributes").write_text("notes.txt merge=union\n")
-    git(repository, "add", ".gitattributes")
-    start = commit(repository, notes="top\n")
-    git(repository, "checkout", "-q", "--detach", start)
-    commit(repository, notes="top\ndraft\n")
-    last = commit(repository, notes="top\nmine\n")
-    git(repository, "checkout", "-q", "--detach", start)
-    head = commit(repository, notes="top\nother\n")
-    git(repository, "checkout", "-q", "main")
-    git(repository, "branch", "-f", BRANCH, head)
-    prepared = queue(last)
-    assert git(repository, "show", f"{prepared.commit}:notes.txt") == "top\nother\nmine"
-
-
-def test_a_rebase_that_git_does_not_begin_gives_nothing_and_changes_nothing(repository):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    (repository / "README.md").write_text("changed")
-    assert merging.rebase(str(repository), "main", "main", made) is None
-    assert (repository / "README.md").read_text() == "changed"
-
-
-def test_a_merge_goes_on_after_a_git_that_was_killed_in_the_queues_worktree(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    queue(made)
-    mine, theirs = commits_from_start(repository, {"both": "mine"}), commits_from_start(repository, {"both": "theirs"})
-    ended = subprocess.run(["git", "-C", queue.folder, "rebase", "-q", "--onto", *theirs, "main", *mine], check=False)
-    assert ended.returncode != 0 and git_client.operation_in_progress(str(queue.folder))
-    (queue.folder / "two.txt").write_text("left by a verify command")
-    (made,) = commits_from_start(repository, {"two": "2"})
-    assert len(queue(made, verify='test -z "$(git status --porcelain)"').commits) == 1
-
-
-def test_a_rebase_runs_no_hook_and_follows_no_setting_that_changes_its_result(repository, queue, tmp_path):
-    hooked = tmp_path / "hooked"
-    hook = repository / ".git" / "hooks" / "post-checkout"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntouch {hooked}\n")
-    hook.chmod(0o755)
-    git(repository, "config", "rebase.autoSquash", "true")
-    git(repository, "config", "rebase.updateRefs", "true")
-    (first,) = commits_from_start(repository, {"one": "1"})
-    git(repository, "branch", "mine", first)
-    git(repository, "checkout", "-q", "mine")
-    (repository / "one.txt").write_text("2")
-    git(repository, "commit", "-qam", "fixup! Add one")
-    made = git(repository, "rev-parse", "HEAD")
-    git(repository, "checkout", "-q", "main")
-    git(repository, "branch", "-f", "mine", first)
-    merge_meanwhile(repository, other="x")
-    hooked.unlink()
-    rebased = merging.rebase(str(repository), BRANCH, "main", made)
-    assert len(git(repository, "rev-list", f"{BRANCH}..{rebased}").split()) == 2
-    assert git(repository, "rev-parse", "mine") == first
-    assert not hooked.exists()
-
-
-@pytest.mark.parametrize(
-    ("command", "timeout_s", "how"),
-    [("echo broken; exit 3", 60, "failed with exit status 3"), ("echo broken; sleep 60", 1, "did not end within 1 s")],
-)
-def test_a_verify_command_that_fails_on_the_new_head_is_quoted(repository, queue, command, timeout_s, how):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    head = merge_meanwhile(repository, other="x")
-    with pytest.raises(merge_queue.CannotMerge) as caught:
-        queue(made, verify=command, timeout_s=timeout_s)
-    assert f"the verify command `{command}` {how}" in caught.value.message
-    assert caught.value.message.endswith("\n> broken")
-    assert tip(repository) == head
-
-
-def test_a_run_that_is_stopped_prepares_no_merge(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    stopped = threading.Event()
-    stopped.set()
-    with pytest.raises(merge_queue.NotMerged, match="stopped before a merge"):
-        queue(made, stopped=stopped, delay_s=3600)
-
-
-def test_a_run_that_is_stopped_ends_the_verify_command(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    stopped = threading.Event()
-    timer = threading.Timer(0.5, stopped.set)
-    timer.start()
-    with pytest.raises(merge_queue.NotMerged, match="stopped while a feature was verified"):
-        queue(made, verify="sleep 600", stopped=stopped)
-    timer.join()
-
-
-def test_a_branch_that_has_moved_since_is_left_where_it_is(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    prepared = queue(made)
-    head = merge_meanwhile(repository, other="x")
-    with pytest.raises(merge_queue.NotMerged, match=f"no longer at {prepared.head[:12]}"):
-        merge_queue.fast_forward(str(repository), BRANCH, prepared)
-    assert tip(repository) == head
-
-
-def test_a_branch_that_git_cannot_move_is_refused_with_gits_words(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    prepared = queue(made)
-    Path(repository, ".git", "refs", "heads", f"{BRANCH}.lock").touch()
-    with pytest.raises(RefusedError) as caught:
-        merge_queue.fast_forward(str(repository), BRANCH, prepared)
-    assert f"Moving {BRANCH} in {repository} to {made[:12]} failed: " in caught.value.message
-    assert f"{BRANCH}.lock" in caught.value.message
-    assert tip(repository) == prepared.head
-
-
-def test_a_branch_that_is_gone_is_refused_with_the_command_that_makes_it_again(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    prepared = queue(made)
-    git(repository, "branch", "-D", BRANCH)
-    for merge in (lambda: queue(made), lambda: merge_queue.fast_forward(str(repository), BRANCH, prepared)):
-        with pytest.raises(RefusedError, match=f"`git branch {BRANCH} COMMIT`"):
-            merge()
-
-
-def test_the_record_of_a_merge_says_what_was_verified_where():
-    evidence = {
-        "commit": "c",
-        "commits": ["a", "c"],
-        "branch": "batch/1",
-        "verify": {"log": "worker"},
-        "review": "fine",
-    }
-    as_it_was = merge_queue.PreparedMerge("h", "c", ["a", "c"], None)
-    assert merge_queue.records_of_merge(evidence, BRANCH, as_it_was) == (
-        {**evidence, "branch": BRANCH},
-        {"commit": "c", "from": "c", "rebased": False, "verify_seconds": None},
+def test_a_branch_that_is_gone_comes_back_from_the_state(start, repository):
+    worker = (
+        f'{READ}[ "$n" != 2 ] || git -C {repository} update-ref -d refs/heads/{BRANCH}; echo > feature-$n.txt; {COMMIT}'
     )
-    rebased = merge_queue.PreparedMerge("h", "d", ["b", "d"], {"log": "queue", "seconds": 2.5})
-    assert merge_queue.records_of_merge(evidence, BRANCH, rebased) == (
-        {"commit": "d", "commits": ["b", "d"], "branch": BRANCH, "verify": rebased.verify, "review": "fine"},
-        {"commit": "d", "from": "c", "rebased": True, "verify_seconds": 2.5},
-    )
-    assert merge_queue.records_of_merge(evidence, BRANCH, rebased._replace(verify=None))[0]["verify"] == {
-        "log": "worker"
-    }
+    unattended = start(worker, 3)
+    state = unattended.drive()
+    assert conditions(state) == ["done"] * 3
+    assert len(merged_files(repository)) == 3
+    assert any("was gone" in note for note in unattended.of("note"))
 
 
-def test_work_that_another_feature_has_done_meanwhile_is_sent_back(repository, queue):
-    (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, one="1", two="2")
-    with pytest.raises(
-        merge_queue.CannotMerge, match=r"changes nothing on top of .* `batchctl done --no-change REASON`"
-    ):
-        queue(made, may_be_empty=False)
-    assert queue(made).commits == []
+def test_a_branch_that_is_gone_between_two_runs_comes_back_unless_head_has_its_work(start, repository, tmp_path):
+    worker = f'{READ}[ "$n" = 1 ] || [ -e {tmp_path}/go ] || {{ echo "fatal: No space left on device" >&2; exit 1; }}; '
+    unattended = start(f"{worker}echo > feature-$n.txt; {COMMIT}", 2)
+    assert conditions(unattended.drive()) == ["done", "pending"]
+    (tmp_path / "go").touch()
+    git(repository, "update-ref", "-d", f"refs/heads/{BRANCH}")
+    Store(unattended.project).update(lambda state: {**state, "status": "in_progress", "pause": None})
+    assert conditions(unattended.drive()) == ["done", "done"]
+    assert merged_files(repository) == ["feature-1.txt", "feature-2.txt"]
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["after the branch moved", "before"])
+def test_a_driver_that_dies_while_it_merges_a_group_neither_loses_nor_repeats_one(
+    start, repository, monkeypatch, moved
+):
+    class Dies(BaseException):
+        pass
+
+    real = merge_tips.fast_forward
+
+    def dying(root: str, branch: str, head: str, commit: str) -> None:
+        if len(git(repository, "rev-list", f"{head}..{commit}").split()) < 2:
+            real(root, branch, head, commit)
+            return
+        if moved:
+            real(root, branch, head, commit)
+        raise Dies
+
+    unattended = start(WORKER, 5, verify='[ "$BATCH_SLOT" -lt 8 ] || sleep 2')
+    with monkeypatch.context() as patched:
+        patched.setattr(merge_tips, "fast_forward", dying)
+        with pytest.raises(Dies):
+            unattended.drive(jobs=8)
+    store = Store(unattended.project)
+    assert [entry["step"] for entry in store.require()["run"]["running"].values()].count("merging") >= 2
+    store.update(lambda state: {**state, "owner": {**state["owner"], "pid": 2**22 - 1, "pid_started": "gone:1"}})
+    state = unattended.drive(jobs=8)
+    assert conditions(state) == ["done"] * 5
+    subjects = git(repository, "log", "--format=%s", f"HEAD..{BRANCH}").splitlines()
+    assert sorted(subjects) == [f"Add {n}" for n in range(1, 6)]
+    assert len(state["run"]["merges"]) == 5
+    assert all(len(clients) == 1 for clients in state["run"]["clients"].values())

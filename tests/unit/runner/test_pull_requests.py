@@ -62,10 +62,10 @@ class Run:
         state = run_transitions.dispatch(self.state, NOW, index, **spot)
         ended = {"attempt": 1, "started_at": NOW, "ended_at": NOW, "outcome": "completed", "branch": branch}
         state = run_transitions.record_client(state, index, ended)
-        state = run_transitions.await_merge(state, index, proof, [])
-        self.state = run_transitions.complete_feature(
-            state, NOW, index, proof, {"commit": head, "from": head, "rebased": False}
-        )
+        state = run_transitions.await_merge(state, NOW, index, proof, [])
+        merge = {"commit": head, "from": head, "rebased": False}
+        state = run_transitions.prepare_merges(state, {index: {"evidence": proof, "merge": merge}})
+        self.state = run_transitions.complete_feature(state, NOW, index)
 
     def open(self, index):
         """Open a feature's pull request and keep its record."""

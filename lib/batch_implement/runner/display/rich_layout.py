@@ -84,6 +84,7 @@ def _layout_running(rows: List[RunningFeature], width: int, room: int) -> List[T
             "turns": "" if row.turns is None else str(row.turns), "tool": row.tool or "",
         }  # fmt: skip
         text = row.text if row.attempt == 1 else f"(attempt {row.attempt}) {row.text}"
+        text = f"({row.merge}) {text}" if row.merge else text
         drawn.append(_table_line(str(row.number), text, cells, "cyan", width))
     return [*drawn, *_count_rest(len(rows) - len(shown), "running", width)][-room:]
 

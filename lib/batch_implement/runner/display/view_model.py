@@ -32,7 +32,9 @@ MAX_PLAUSIBLE = 1e9
 
 
 class RunningFeature(NamedTuple):
-    """A feature with a running attempt: `step` is `running` or `merging`, `phase` what its client does."""
+    """A feature with a running attempt: `step` is `running` or `merging`, `phase` what its client does, `merge` what
+    the merge queue does.
+    """
 
     number: int
     text: str
@@ -43,6 +45,7 @@ class RunningFeature(NamedTuple):
     turns: Optional[int]
     cost_usd: Optional[float]
     tool: Optional[str]
+    merge: str
 
 
 class OtherFeature(NamedTuple):
@@ -114,16 +117,17 @@ def _list_running(state: State, now: str) -> List[RunningFeature]:
     running = state["run"]["running"] if state.get("run") else {}
     if active is not None and not running:
         running = {key(active["feature_index"]): {**active, "step": "running", "place": "", "worktree": ""}}
+    merges = {index: status_report.describe_merge(merge) for index, merge in status_report.merge_entries(state).items()}
     rows = []
     for name, entry in sorted(running.items(), key=lambda item: int(item[0])):
         progress = _client_progress(entry) if entry["place"] == here and entry["worktree"] else entry
-        details = [progress.get(field) for field in ("turns", "cost_usd", "tool")]
         text, seconds = one_line(state["features"][int(name)]), _seconds_between(entry["started_at"], now)
         rows.append(
             RunningFeature(
-                int(name) + 1, text, entry["attempt"], entry["step"], progress.get("phase"), seconds, *details
+                int(name) + 1, text, entry["attempt"], entry["step"], progress.get("phase"), seconds,
+                progress.get("turns"), progress.get("cost_usd"), progress.get("tool"), merges.get(int(name), ""),
             )
-        )
+        )  # fmt: skip
     return rows
 
 

@@ -84,7 +84,7 @@ def describe_running(row: RunningFeature) -> str:
         parts.insert(0, f"attempt {row.attempt}")
     if row.turns is not None:
         parts.append(prompts.pluralize(row.turns, "turn"))
-    parts += [part for part in (format_cost(row), row.tool) if part]
+    parts += [part for part in (format_cost(row), row.tool, row.merge) if part]
     return f"feature {row.number} ({', '.join(parts)})"
 
 

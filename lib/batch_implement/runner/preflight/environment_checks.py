@@ -131,9 +131,11 @@ def _find_existing_parent(path: str) -> str:
     return path
 
 
-def count_worktrees(jobs: int) -> int:
-    """Return how many worktrees a run has at a time: a worker's and one for verify per job, and the merge queue's."""
-    return 2 * jobs + 1
+def count_worktrees(jobs: int, verify_jobs: int = 1) -> int:
+    """Return how many worktrees a run has here at a time: a worker's and one for verify per job (none with a cluster:
+    0), and the merge queue's, which puts commits together in one and verifies in as many as `verify_jobs`.
+    """
+    return 2 * jobs + 1 + verify_jobs
 
 
 def check_disk_space(

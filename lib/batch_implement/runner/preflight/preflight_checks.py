@@ -57,8 +57,8 @@ def run_checks(
     """Run all checks and return their results, as `doctor.run_checks` does. `previous` is the state that is there."""
     root, batch_id = project.root, state["batch_id"]
     branch, top = worktrees.get_batch_branch(batch_id), options.worktrees or ""
-    jobs = 1 if options.cluster else options.jobs or 1  # with a cluster, only the merge queue needs a worktree here
-    count = 1 if options.cluster else environment_checks.count_worktrees(jobs)
+    jobs = 1 if options.cluster else options.jobs or 1
+    count = environment_checks.count_worktrees(0 if options.cluster else jobs, options.verify_jobs or 1)
     checks = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
     if _has_errors(checks):
         return checks
