@@ -275,12 +275,16 @@ def test_room_is_needed_for_each_client(repository, monkeypatch):
         return looked(environment_checks.check_disk_space(tree_mb, *where, **more))
 
     assert verdicts(room(0.1, 2)) == [doctor.OK]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 8 * 10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 95 * 10**8))
     assert verdicts(room(1000, 1)) == [doctor.OK]
     ((verdict, text),) = room(1000, 2)
-    assert (verdict, "8.0 GB free" in text, "may take 11.0 GB" in text) == (doctor.ERROR, True, True)
+    assert (verdict, "9.5 GB free" in text, "may take 13.0 GB" in text) == (doctor.ERROR, True, True)
     ((verdict, text),) = room(1000, 1, setup_mb=500)
-    assert (verdict, "and 500 MB of the setup command" in text, "may take 8.5 GB" in text) == (doctor.ERROR, True, True)
+    assert (verdict, "and 500 MB of the setup command" in text, "may take 11.0 GB" in text) == (
+        doctor.ERROR,
+        True,
+        True,
+    )
     assert "fewer" not in text
 
 
@@ -637,13 +641,13 @@ def test_rounds_end_where_what_is_left_needs_what_failed():
     assert list(preflight_checks._plan_rounds(given_up(completed(state)), 9)) == []
 
 
-def test_with_a_cluster_only_the_merge_queues_work_tree_needs_room_here(night, monkeypatch):
+def test_with_a_cluster_only_the_merge_queues_worktrees_need_room_here(night, monkeypatch):
     monkeypatch.setattr(environment_checks, "measure_tree_bytes", lambda root, commit: 10**9)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 6 * 10**9))
     ((verdict, text),) = night(jobs=500)["disk"]
-    assert (verdict, "1001 worktrees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
+    assert (verdict, "1002 worktrees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
-    assert (verdict, "a worktree of 1.0 GB" in text) == (doctor.OK, True)
+    assert (verdict, "2 worktrees of 1.0 GB" in text) == (doctor.OK, True)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
     assert (verdict, "--jobs" in text) == (doctor.ERROR, False)
@@ -694,7 +698,7 @@ def test_what_setup_makes_in_every_worktree_has_to_fit_on_the_disk(night, reposi
     results = night(with_setup("mkdir deps; head -c 3000000 /dev/zero > deps/blob"))
     assert results["disk"][0][0] == doctor.OK
     verdict, text = results["setup"][-1]
-    assert verdict == doctor.ERROR and "3 worktrees of" in text and "and 3 MB of the setup command" in text
+    assert verdict == doctor.ERROR and "4 worktrees of" in text and "and 3 MB of the setup command" in text
 
 
 def test_an_environment_of_the_setup_command_that_leads_back_to_the_users_tree_is_an_error(night, repository):
