@@ -83,8 +83,9 @@ def refuse_conflict_markers(root: str, base: Optional[str], head: str) -> None:
     if marked:
         raise RefusedError(
             f"Conflict markers were committed in {git_client.format_paths(marked)}. Resolve them (`git grep -nE "
-            "'^(<{7}|>{7})'` shows the lines), commit, then `batchctl done` again. If a file is to contain such lines: "
-            "indent them, or give it another `conflict-marker-size` in .gitattributes.",
+            f"'^(<{{7}}|>{{7}})'` shows the lines), then `git add -- {_quote_for_shell(marked)}` and `git commit "
+            "--amend --no-edit`, so that no commit has them, then `batchctl done` again. If a file is to contain such "
+            "lines: indent them, or give it another `conflict-marker-size` in .gitattributes.",
             "conflict-markers",
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from batches import commit, git, state_on_disk
 
 # -- files from before the batch ---------------------------------------------------------------------------------------
@@ -316,3 +318,14 @@ def test_a_feature_can_be_done_where_the_folder_of_the_state_is_a_submodule(tree
     tree.work("parser.txt")
     tree.accept()
     assert git(tree.root / ".claude", "status", "--porcelain") == ""
+
+
+def test_conflict_markers_are_amended_away_and_no_commit_has_them(tree):
+    tree.begin()
+    tree.work("my list.txt", "<<<<<<< HEAD\none\n=======\ntwo\n>>>>>>> other\n")
+    remedy = tree.refusal().split("`")
+    tree.write("my list.txt", "one\ntwo\n")
+    for command in (remedy[3], remedy[5]):
+        git(tree.root, *shlex.split(command)[1:])
+    tree.accept()
+    assert git(tree.root, "log", "--format=%h", "-G^<<<<<<<", "--", ".") == ""
