@@ -236,7 +236,10 @@ def _describe_existing_work(project: Project, state: State) -> str:
     if project.git_dir is None:
         return ""
     commits = git_client.list_commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    uncommitted = git_client.list_uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
+    attempts = state.get("attempts", {}).get(str(active["feature_index"]))
+    uncommitted = []
+    if not (attempts and attempts[-1].get("work")):  # the brief names the work that was applied
+        uncommitted = git_client.list_uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
     return prompts.describe_existing_work(commits, uncommitted, active["base_commit"])
 
 

@@ -213,6 +213,7 @@ def _new_attempt_state(root: str, job: Job, now: str, earlier: List[Dict[str, An
         },
         "attempts": {"0": earlier},
         "retry_attempts": {"0": job.attempt - 1},
+        "decisions": job.decisions,
     }
 
 
@@ -374,7 +375,11 @@ def _classify_command_end(exit_code: int, log_folder: str) -> Tuple[str, str, st
 
 def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
     """Return the result of a worktree's batch that has ended."""
-    decisions = [{**entry, "feature_index": job.feature_index} for entry in state.get("decisions", ())]
+    decisions = [
+        {**entry, "feature_index": job.feature_index}
+        for entry in state.get("decisions", ())
+        if entry not in job.decisions  # the batch has those
+    ]
     if state["completed_features"]:
         evidence = state["evidence"]["0"]
         return {"kind": COMPLETED, "commit": evidence.get("commit"), "evidence": evidence, "decisions": decisions}

@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from ..base import process_identity, timestamps
 from ..base.project_paths import Project
-from ..core import batch_policy, batch_state, failure_classification
+from ..core import batch_policy, batch_state, failure_classification, prompts
 from ..core.batch_state import key
 from ..git import git_client, worktrees
 
@@ -40,7 +40,7 @@ class Job(NamedTuple):
     Work of the last one that could not be merged is applied first. `command` replaces the client unless None. `client`
     is `{path, version, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the
     attempt and `left_usd`, its share of the rest of the run's cost limit; each may be None. `slot` is the lowest
-    number, from 0, that no other running attempt has.
+    number, from 0, that no other running attempt has. `decisions` are those of earlier attempts at the feature.
     """
 
     batch_id: str
@@ -62,6 +62,7 @@ class Job(NamedTuple):
     limits: Dict[str, Any]
     slot: int = 0
     total_features: int = 1
+    decisions: List[Dict[str, Any]] = []  # noqa: RUF012
 
 
 class Outcome(NamedTuple):
@@ -154,6 +155,9 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
         },
         slot=slot,
         total_features=state["total_features"],
+        decisions=[
+            {**entry, "feature_index": 0} for entry in state.get("decisions", ()) if entry.get("feature_index") == index
+        ][-prompts.MAX_DECISIONS :],
     )
 
 

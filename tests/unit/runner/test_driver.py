@@ -24,7 +24,7 @@ from batch_implement.git import git_client, worktrees
 from batch_implement.runner import acquire_batch, driver, local_executor, merge_queue, merge_tips
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
-from batches import conditions, new_batch
+from batches import BATCHCTL, conditions, new_batch
 from unattended import UnattendedRun
 
 NUMBER = 'n=$(sed -n "s/^> feature \\([0-9]*\\)$/\\1/p" "$brief" | head -1)'
@@ -153,7 +153,8 @@ def test_of_two_that_conflict_the_second_is_sent_back_and_begins_with_its_work_a
 ):
     """It started from nothing: the same work was typed again."""
     briefs = tmp_path / "briefs"
-    first = f'echo "$n" >> list.txt; echo "$n" > "own-$n.txt"; sleep 0.2; {COMMIT}'
+    decide = f'{BATCHCTL} decide "Which order?" "by number, $n"'
+    first = f'{decide}; echo "$n" >> list.txt; echo "$n" > "own-$n.txt"; sleep 0.2; {COMMIT}'
     again = (
         f"git status --porcelain > {tmp_path}/status; cp list.txt {tmp_path}; "
         'sed -i "/^[<=>]/d" list.txt; git commit -qam again'
@@ -166,7 +167,10 @@ def test_of_two_that_conflict_the_second_is_sent_back_and_begins_with_its_work_a
     assert sorted(git(repository, "show", f"{merged}:list.txt").split()) == ["1", "2"]
     assert len(unattended.of("sent back")) == 1 and sum(state["run"]["sent_back"].values()) == 1
     assert "conflicts with what was merged meanwhile" in briefs.read_text()
-    assert "> list.txt" in briefs.read_text()
+    assert "> list.txt" in briefs.read_text() and "Uncommitted, from before" not in briefs.read_text()
+    (index,) = map(int, state["run"]["sent_back"])
+    assert briefs.read_text().count(f"> Which order? -> by number, {index + 1}\n") == 1
+    assert len(state["decisions"]) == 2, "what the second attempt was told is not decided again"
     assert (tmp_path / "list.txt").read_text().count("<<<<<<<") == 1
     second = state["run"]["merges"][-1]["feature_index"] + 1
     assert (tmp_path / "status").read_text() == f"M  list.txt\nA  own-{second}.txt\n"
