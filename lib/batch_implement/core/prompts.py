@@ -196,27 +196,51 @@ def worker_brief(state: State, existing_work: str = "") -> str:
 def reminder(state: State, *, worker: bool) -> str:
     """Return the text for a context window after its compaction, for a worker or the coordinator."""
     worker, index, active = is_read_by_worker(state, worker), state["current_index"], state["active"]
-    head = f"{REMINDER_MARK} Batch {state['batch_id']}: {progress_summary(state)}."
+    head = f"{REMINDER_MARK} Batch {state['batch_id']}{_progress_after(state, ': ')}."
     if not batch_state.is_live(state) or state["status"] == "paused" or (worker and not active):
         return f"{head} {next_step(state, worker=worker)}"[:MAX_REMINDER_CHARS]
     now = f"Now: feature {batch_state.feature_position(state, index)}"
     now += f", attempt {active['attempt']}, phase {active['phase']}." if active else ", pending."
     tail = [f"Required for done: {required_evidence(state)}."]
     is_direct = workflow_mode(state) == "direct"
+    feature = state["features"][index]
     if active and (worker or is_direct):
         who = "You are its worker." if worker else "You do it yourself, here."
+        end = f"End with `batchctl done`, or with {FAIL_INSTRUCTION}."
+        if not _has_longer_brief(state):
+            base = f" (base commit: {active['base_commit'][:12]})" if active["base_commit"] else ""
+            look = f"{who} Look at `git status` and `git log`{base}, and resume from there. {end}"
+            whole = [head, now, _QUOTED_TEXT, quote(feature), *tail, look]
+            whole += [_UNATTENDED] if state["policy"]["unattended"] else []
+            if len("\n".join(whole)) <= MAX_REMINDER_CHARS:
+                return "\n".join(whole)
         resume = "Run `batchctl brief`, look at `git status` and `git log`, and resume from there."
-        tail.append(f"{who} {resume} End with `batchctl done`, or with {FAIL_INSTRUCTION}.")
+        tail.append(f"{who} {resume} {end}")
     else:
         tail.append(f"Do this now: {feature_instruction(state)}")
     if not worker and not is_direct:
         tail.append(f"Workflow: {state['workflow_reminder'][:200]}")
     room = MAX_REMINDER_CHARS - len("\n".join([head, now, _QUOTED_TEXT, "", *tail]))
     for limit in range(max(room, 60), 0, -60):
-        text = quote(state["features"][index], limit)
+        text = quote(feature, limit)
         if len(text) <= room:  # quotation marks count, too
             break
     return "\n".join([head, now, _QUOTED_TEXT, text, *tail])[:MAX_REMINDER_CHARS]
+
+
+def _progress_after(state: State, separator: str) -> str:
+    """Return the progress after a separator; empty for the batch of one attempt, whose feature has another number."""
+    return "" if state.get("attempt_of") else f"{separator}{progress_summary(state)}"
+
+
+def _has_longer_brief(state: State) -> bool:
+    """Return whether the brief of the open feature says more than a reminder with the feature's whole text."""
+    index, active = state["current_index"], state["active"]
+    lines = _dependency_lines(state, index) + _decision_lines(state, index)
+    if active:
+        lines += _attempt_lines(state, index) + _review_lines(active)
+    details = state.get("details", {}).get(key(index), {})
+    return bool(lines or any(details.get(name) for name in ("section", "description", "touches")))
 
 
 def summary_instructions(state: State, *, worker: bool) -> str:
@@ -229,7 +253,7 @@ def summary_instructions(state: State, *, worker: bool) -> str:
     index = min(state["current_index"], state["total_features"] - 1)
     return (
         f"Keep in the summary, word for word: batch-implement batch {state['batch_id']}; feature "
-        f"{batch_state.feature_position(state, index)}{phase}; {progress_summary(state)}; "
+        f"{batch_state.feature_position(state, index)}{phase}{_progress_after(state, '; ')}; "
         f"next command: {step}; continue without asking."
     )
 

@@ -69,7 +69,7 @@ def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
     elif state["status"] == "paused":
         assert "`/batch-implement --resume`" in text
     else:
-        step = "`batchctl brief`" if state["active"] and (worker or not is_delegated) else "`batchctl start`"
+        step = "`git status`" if state["active"] and (worker or not is_delegated) else "`batchctl start`"
         if not worker and is_delegated:
             step = f"Call the Skill tool with skill `{prompts.SKILL}`"
         assert any(step in line for line in unquoted(text))
@@ -145,7 +145,11 @@ def test_every_line_of_a_feature_is_quoted(state, worker):
     if state["active"]:
         texts.append(prompts.worker_brief(state))
     allowed = set()
-    for other in ("HARMLESS", "OTHER"):  # with another text of the feature, the unquoted lines stay the same
+    for other in (
+        "HARMLESS",
+        "OTHER",
+        "LONG " * 500,
+    ):  # with another text of the feature, the unquoted lines stay the same
         same = {**state, "features": [other] * state["total_features"], "details": {}}
         lines = [prompts.reminder(same, worker=worker), prompts.next_step(same), prompts.coordinator_brief(same)]
         lines += [prompts.worker_brief(same)] if state["active"] else []
@@ -193,8 +197,25 @@ def test_a_coordinator_is_reminded_of_the_call_to_make():
 
 def test_a_coordinator_that_does_its_feature_itself_is_reminded_to_resume_it():
     text = prompts.reminder(started(new_batch(2, mode="direct")), worker=False)
-    assert "You do it yourself, here. Run `batchctl brief`" in text
+    assert "You do it yourself, here. Look at `git status` and `git log`" in text
     assert "Workflow" not in text
+
+
+def test_a_reminder_that_says_all_that_the_brief_says_does_not_ask_to_read_it():
+    state = then(new_batch(2, unattended=True), transitions.start, NOW, "c0ffee" * 7, "main")
+    text = prompts.reminder(state, worker=True)
+    assert "`batchctl brief`" not in text and "(base commit: c0ffeec0ffee)" in text
+    assert "Nobody can answer questions" in text
+    for more in ({"features": ["long " * 500, "b"]}, {"details": {"0": {"description": "more"}}}):
+        assert "Run `batchctl brief`" in prompts.reminder({**state, **more}, worker=True)
+    assert "Run `batchctl brief`" in prompts.reminder(started(failed(new_batch(2))), worker=True)
+
+
+def test_the_client_of_an_attempt_reads_no_progress_of_the_batch_that_has_only_its_feature():
+    attempt_of = {"batch_id": "b", "feature_number": 6, "total_features": 6, "slot": 0}
+    state = started({**new_batch(1, mode="direct"), "attempt_of": attempt_of})
+    for text in (prompts.reminder(state, worker=False), prompts.summary_instructions(state, worker=False)):
+        assert "6 of 6" in text and "of 1 done" not in text
 
 
 def test_in_direct_mode_the_coordinator_does_the_feature_itself():
