@@ -145,11 +145,8 @@ def test_every_line_of_a_feature_is_quoted(state, worker):
     if state["active"]:
         texts.append(prompts.worker_brief(state))
     allowed = set()
-    for other in (
-        "HARMLESS",
-        "OTHER",
-        "LONG " * 500,
-    ):  # with another text of the feature, the unquoted lines stay the same
+    # With another text of the feature, the unquoted lines stay the same.
+    for other in ("HARMLESS", "OTHER", "LONG " * 500):
         same = {**state, "features": [other] * state["total_features"], "details": {}}
         lines = [prompts.reminder(same, worker=worker), prompts.next_step(same), prompts.coordinator_brief(same)]
         lines += [prompts.worker_brief(same)] if state["active"] else []
@@ -208,7 +205,7 @@ def test_a_reminder_that_says_all_that_the_brief_says_does_not_ask_to_read_it():
     assert "Nobody can answer questions" in text
     for more in ({"features": ["long " * 500, "b"]}, {"details": {"0": {"description": "more"}}}):
         assert "Run `batchctl brief`" in prompts.reminder({**state, **more}, worker=True)
-    assert "Run `batchctl brief`" in prompts.reminder(started(failed(new_batch(2))), worker=True)
+    assert "Run `batchctl brief`" in prompts.reminder(started(failed(new_batch(1))), worker=True)
 
 
 def test_the_client_of_an_attempt_reads_no_progress_of_the_batch_that_has_only_its_feature():
