@@ -95,18 +95,21 @@ def require_user(command: str, caller: Caller, state: Optional[State]) -> None:
         owner is not None and owner["pid"] is not None and owner["pid"] in process_identity.iter_ancestors(os.getpid())
     )
     if not caller.is_user or is_child:
+        is_unattended = bool(state and state["policy"]["unattended"])
+        answer = user_only_message(f"batchctl {command}", unattended=is_unattended)
         raise RefusedError(
-            f"{user_only_message(f'batchctl {command}')} (The user types `/batchctl {command}` here, or uses a "
+            f"{answer} (The user types `/batchctl {command}` here, or uses a "
             "terminal that was not started from Claude Code.)",
             "user-command",
         )
 
 
-def user_only_message(command: str) -> str:
-    """Return the message to the model for a command of the user."""
+def user_only_message(command: str, *, unattended: bool) -> str:
+    """Return the message to the model for a command of the user. `unattended`: nobody reads what it says."""
+    way_out = "say why with `batchctl fail --reason TEXT`" if unattended else "stop and say why"
     return (
         f"`{command}` is for the user, not for the model. Continue with the open feature; if only this command would "
-        "help, stop and say why."
+        f"help, {way_out}."
     )
 
 

@@ -231,7 +231,7 @@ def _check_command(event: HookEvent, command: object) -> Optional[str]:
 
         return worker_commands.find_denial_reason(event, command)
     if refusal.kind == "command":
-        return user_only_message(refusal.what)
+        return user_only_message(refusal.what, unattended=event.sidecar is not None and event.sidecar.unattended)
     if refusal.enters_git:
         return f"{refusal.what}: this would corrupt the index and the batch's own files. {WALK_HINT}"
     return f"{refusal.what}: this would change the batch's own files. {BATCHCTL_HINT}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ..base.text import clean
+from ..core import batch_policy
 from ..core.batch_events import MAX_REASON_CHARS, MAX_TEXT_CHARS
 
 TYPE_CHECKING = False
@@ -79,6 +80,9 @@ def _format_entry(entry: Event) -> str:
     fields = defaultdict(lambda: "?", {name: _cut_field(name, value) for name, value in entry.items()})
     template = _MESSAGES.get(entry["event"])
     message = template.format_map(fields) if template else str(fields.get("text", fields["event"]))
+    if entry["event"] == "policy changed":
+        names = [name for name in (*batch_policy.DEFAULT, *batch_policy.RUN_FIELDS) if name in entry]
+        message += ": " + ", ".join(f"{name} {' '.join(fields[name].split())}" for name in names)
     shown = [name for name in _EXTRA_FIELDS if f"{{{name}}}" not in (template or "")]
     extra = [f"{name} {fields[name]}" for name in shown if entry.get(name) not in (None, False, "")]
     number = entry.get("feature")

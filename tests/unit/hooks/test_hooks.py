@@ -653,6 +653,13 @@ def test_a_user_command_is_denied_to_the_model_and_audited(hook, begin, store, c
     ]
 
 
+def test_where_nobody_is_there_a_user_command_is_answered_with_fail(hook, begin, store):
+    begin(3)
+    for unattended, way_out in ((False, "stop and say why"), (True, "say why with `batchctl fail --reason TEXT`")):
+        store.update(lambda state, is_on=unattended: {**state, "policy": {**state["policy"], "unattended": is_on}})
+        assert way_out in denied(hook("PreToolUse", "Bash", tool_input={"command": "batchctl abort"}))
+
+
 def test_a_mass_edit_that_enters_git_is_denied_with_commands_that_are_not(hook, begin):
     begin(3)
     for command in ("grep -rl getUser . | xargs sed -i s/getUser/fetchUser/g", "find . -type f -delete"):

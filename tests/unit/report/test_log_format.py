@@ -28,3 +28,8 @@ def test_a_field_of_the_message_is_not_repeated():
     begins = {"at": NOW, "event": "run started", "jobs": 2, "branch": "batch/b/merged"}
     (line,) = log_format.format_entries([begins])
     assert line.endswith("`batchctl run` started, 2 in parallel, into batch/b/merged")
+
+
+def test_a_change_of_the_policy_says_what_is_changed():
+    [line] = log_format.format_entries([{"event": "policy changed", "at": NOW, "setup": "npm\nci", "max_retries": 5}])
+    assert line.endswith("policy changed: max_retries 5, setup npm ci")
