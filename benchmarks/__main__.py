@@ -1,6 +1,7 @@
 """Measure, and print one table of ratios: `make bench`, or `python -m benchmarks`.
 
-    --row NAME ...   only the rows whose names begin so; `queue` prints the table of the simulated merge queue
+    --row NAME ...   only the rows whose names begin so; `queue` prints the table of the simulated merge queue,
+                     `run` the time that whole runs take
     --pairs N        pairs a row; the figures count from 30 on (default)
     --no-facts       leave out memory, bytes, system calls, files and tokens
     --list           the rows' names
@@ -17,9 +18,10 @@ import os
 import platform
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
-from . import facts, merge_queue, pairs
+from . import facts, merge_queue, pairs, whole_run
 from .rows import ROWS, Row
 from .scenes import Stage
 
@@ -38,8 +40,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="print the rows' names")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/performance.md")
     options = parser.parse_args(arguments)
-    if options.row == ["queue"]:
-        for line in [*_describe_machine(f"medians of {merge_queue.SEEDS} seeds", arguments), "", *merge_queue.table()]:
+    others = {
+        "queue": (f"medians of {merge_queue.SEEDS} seeds", merge_queue.table),
+        "run": ("one run each", whole_run.report),
+    }
+    for name in set(options.row).intersection(others):
+        what, lines_of = others[name]
+        for line in chain(_describe_machine(what, arguments), [""], lines_of()):
             print(line, flush=True)
         return 0
     wanted = [row for row in ROWS if not options.row or row.name.startswith(tuple(options.row))]
