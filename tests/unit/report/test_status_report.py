@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import run_states
 from batch_implement.core import run_transitions, transitions
 from batch_implement.features.feature_list import Listing
 from batch_implement.report import status_report
@@ -258,3 +259,15 @@ def test_the_status_of_a_batch_without_reviews_does_not_mention_them():
     state = completed(new_batch(2))
     assert "review" not in "".join(status_report.format_status(state))
     assert "review" not in status_report.status_data(started(state))["features"][1]
+
+
+def test_what_the_merge_queue_does_with_a_feature_is_shown():
+    state = run_states.queued(run_states.queued(run_states.queued(run_states.run_state(5), 0), 1), 3)
+    queue = {"groups": [{"features": [0, 3], "since": "2026-01-31T22:10:00Z", "splits": 1}], "judged": 4, "blamed": 1}
+    state = then(state, run_transitions.record_queue, queue)
+    entries = status_report.feature_entries(state)
+    assert entries[3]["merge"] == {"since": "2026-01-31T22:10:00Z", "verified_with": [1], "splits": 1}
+    assert set(entries[1]["merge"]) == {"since"} and "merge" not in entries[2]
+    lines = status_report.format_status(state)
+    assert any("verified with 4 since 22:10 UTC, group split 1 time" in line for line in lines)
+    assert any("in the merge queue since" in line for line in lines)
