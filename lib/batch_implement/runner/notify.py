@@ -81,5 +81,5 @@ def event_summary(event: str, state: State) -> str:
         lines.append(f"Reason: {run['ended_why']}")
     for entry in failed[-1:] if event == "failure" else failed:
         index = entry["feature_index"]
-        lines.append(f"Feature {index + 1}, {state['features'][index][:100]}: {entry['error_message']}")
+        lines.append(f"Feature {index + 1}, {shorten(state['features'][index], 100)}: {entry['error_message']}")
     return shorten("\n".join(one_line(line, MAX_LINE_LENGTH) for line in lines), MAX_SUMMARY_LENGTH)
