@@ -111,6 +111,8 @@ def _collect_commits(
     evidence_checks.refuse_unlisted_repositories(root, base, head)
     if head:
         evidence_checks.refuse_conflict_markers(root, base, head)
+    if not work.lost:
+        evidence_checks.refuse_amended_features(root, state, work)
     if no_change is not None:
         if (work.has_changes or work.lost) and git_client.get_tree(root, head) != git_client.get_tree(root, base):
             raise RefusedError(

@@ -10,7 +10,7 @@ import shlex
 
 from ..base import timestamps
 from ..core.errors import RefusedError
-from ..git import conflict_markers, git_client, ignored_files, submodules, untracked_files
+from ..git import commit_attribution, conflict_markers, git_client, ignored_files, submodules, untracked_files
 from ..store import written_files
 
 TYPE_CHECKING = False
@@ -43,6 +43,43 @@ def refuse_untracked_at_start(root: str, state: State, work: Attribution) -> Non
         "again. If the feature is to add one of them: `batchctl fail --reason TEXT`, so that a user commits it.",
         "not-the-features",
     )
+
+
+def refuse_amended_features(root: str, state: State, work: Attribution) -> None:
+    """Raise RefusedError when commits of completed features were amended: their evidence is another commit then.
+
+    A rebase onto another commit is accepted, also when it changed patches to resolve conflicts.
+    """
+    features = {}
+    for name, evidence in state["evidence"].items():
+        features.update({sha: int(name) + 1 for sha in evidence.get("commits", ())})
+        for entry in evidence.get("rewritten", ()):  # a later feature rebased them
+            if entry["new"] and entry["old"] in features:
+                features[entry["new"]] = features[entry["old"]]
+    amended = [entry for entry in work.rewritten if entry["how"] == "amended" and entry["old"] in features]
+    if not amended or not _begin_at_same_parents(root, work):
+        return
+    changed = ", ".join(
+        f"{entry['old'][:12]} of feature {features[entry['old']]} is {entry['new'][:12]} now"
+        for entry in amended[-commit_attribution.MAX_SHOWN :]
+    )
+    base = str(state["active"]["base_commit"])[:12]
+    if work.foreign:  # a soft reset would make them the feature's
+        fix = f"`git merge --no-edit -s ours {base}` brings them back and changes no file"
+    else:
+        fix = f"`git reset --soft {base}` and `git commit` make one commit on top of them, and no file changes"
+    raise RefusedError(
+        f"Commits of completed features were amended: {changed}. To bring them back: {fix}. Then `batchctl done` "
+        "again.",
+        "commits-missing",
+    )
+
+
+def _begin_at_same_parents(root: str, work: Attribution) -> bool:
+    """Return whether the first rewritten commit has the parents of the one that it was: no rebase onto another."""
+    first = next(entry for entry in work.rewritten if entry["new"])
+    shown = git_client.run_git(root, "log", "--no-walk=unsorted", "--format=%P", first["old"], first["new"], "--")
+    return len(set(shown.stdout.splitlines())) == 1
 
 
 def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) -> ignored_files.LeftOut:

@@ -95,6 +95,68 @@ def test_without_a_commit_the_next_step_is_named(project, opened):
     assert "--no-change REASON" in message
 
 
+def begin_second(opened, root, commits):
+    """Return the batch with its second feature open, and `commits` as the evidence of the first."""
+    state = then(opened(), transitions.complete, NOW, {"commit": commits[-1], "commits": commits, "branch": "main"})
+    return then(state, transitions.start, NOW, git_client.get_head(root), "main")
+
+
+@pytest.mark.parametrize("how", ["amend", "amend and a commit", "another message", "fixup"])
+def test_an_amended_commit_of_a_completed_feature_is_brought_back(project, opened, how, monkeypatch):
+    root = project.root
+    monkeypatch.setenv("GIT_AUTHOR_DATE", f"@{int(time.time()) - 9} +0000")
+    first = [commit(root, one="1"), commit(root, two="2")]
+    monkeypatch.delenv("GIT_AUTHOR_DATE")
+    state = begin_second(opened, root, first)
+    Path(root, "three.txt").write_text("3")
+    git(root, "add", "three.txt")
+    if how == "fixup":
+        git(root, "commit", "-q", f"--fixup={first[0]}")
+        git(root, "-c", "sequence.editor=true", "rebase", "-q", "-i", "--autosquash", f"{first[0]}~1")
+    else:
+        git(root, "commit", "-q", "--amend", *(["-m", "Other"] if how == "another message" else ["--no-edit"]))
+    if how == "amend and a commit":
+        commit(root, four="4")
+    tree = git(root, "rev-parse", "HEAD^{tree}")
+    message = refusal(project, state)
+    assert "of feature 1 is" in message
+    commands = [part for part in message.split("`")[1::2] if part.startswith("git ")]
+    for command in commands:
+        words = command.split()[1:]
+        git(root, *words, *(["-qm", "Three"] if words == ["commit"] else []))
+    assert git(root, "rev-parse", "HEAD^{tree}") == tree
+    evidence.collect(project, state)
+    git(root, "merge-base", "--is-ancestor", first[-1], "HEAD")
+
+
+@pytest.mark.parametrize("conflict", [False, True])
+def test_commits_of_a_completed_feature_may_be_rebased(project, opened, conflict):
+    root = project.root
+    before = git(root, "rev-parse", "HEAD").strip()
+    state = opened()
+    first = [commit(root, one="1")]
+    state = begin_second(opened, root, first)
+    git(root, "checkout", "-qb", "upstream", before)
+    commit(root, upstream="u", **({"one": "u"} if conflict else {}))
+    git(root, "checkout", "-q", "main")
+    commit(root, two="2")
+    subprocess.run(["git", "rebase", "-q", "upstream"], cwd=root, capture_output=True)
+    if conflict:
+        Path(root, "one.txt").write_text("u\n1")
+        git(root, "add", "one.txt")
+        git(root, "-c", "core.editor=true", "rebase", "--continue")
+    assert evidence.collect(project, state)["rewritten"][0]["how"] == ("amended" if conflict else "rebased")
+
+
+def test_commits_of_the_feature_itself_may_be_amended(project, opened):
+    root = project.root
+    state = begin_second(opened, root, [commit(root, one="1")])
+    commit(root, two="2")
+    Path(root, "two.txt").write_text("3")
+    git(root, "commit", "-qa", "--amend", "--no-edit")
+    evidence.collect(project, state)
+
+
 @pytest.mark.parametrize("name", ["README.md", "new.txt", "folder/new.txt"])
 def test_what_is_not_committed_is_named_whether_tracked_or_not(project, opened, name):
     state = opened()
