@@ -28,8 +28,15 @@ _FIRST_LINES = {"VERDICT: good": GOOD, "VERDICT: fix": FIX}
 
 
 def parse_verdict(text: Optional[str]) -> Optional[str]:
-    """Return GOOD or FIX if the first line of a review says so in exactly the reviewer's words; else None."""
-    return _FIRST_LINES.get((text or "").split("\n", 1)[0].rstrip())
+    """Return GOOD or FIX if the first line of a review says so; else None.
+
+    Markdown's emphasis and heading marks and a final full stop do not matter, other words do.
+    """
+    line = (text or "").split("\n", 1)[0]
+    for mark in "*_`":
+        line = line.replace(mark, "")
+    line = line.strip().lstrip("# ")
+    return _FIRST_LINES.get(line[:-1] if line.endswith(".") else line)
 
 
 def describe(evidence: Mapping[str, object]) -> str:

@@ -51,7 +51,10 @@ def handle_stop(event: HookEvent, state: State) -> Optional[Dict[str, Any]]:
         if not message or failure_classification.classify(message) != "feature":
             return None  # an error of the client's: the review did not end, and does not count
         if not event.payload.get("stop_hook_active"):
-            reason = "The first line of your answer must be exactly `VERDICT: good` or `VERDICT: fix`. Answer again."
+            reason = (
+                "The first line of your answer must be exactly `VERDICT: good` or `VERDICT: fix`, without Markdown or "
+                "other words. Answer again."
+            )
             return {"decision": "block", "reason": reason}
     change = _identify_change(event, state)
     event.update_state(lambda current: review_verdicts.end(current, event.context, message, change))

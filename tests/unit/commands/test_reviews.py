@@ -62,10 +62,12 @@ def test_a_good_review_of_what_is_committed_is_evidence(project, opened):
     assert evidence.collect(project, reviewed(project, opened))["review"] == GOOD
 
 
-@pytest.mark.parametrize("text", ["VERDICT: mend", "Looks right.", "**VERDICT: good**"])
+@pytest.mark.parametrize("text", ["VERDICT: mend", "Looks right.", "VERDICT: good, mostly\nRun `x`"])
 def test_a_review_without_a_verdict_is_none(project, opened, text):
     commit(project.root, one="1")
-    assert "neither `VERDICT: good` nor `VERDICT: fix`" in refusal(project, reviewed(project, opened, text))
+    message = refusal(project, reviewed(project, opened, text))
+    assert "neither `VERDICT: good` nor `VERDICT: fix`" in message
+    assert "\n> " + text.split("\n")[0] + "\nLet the agent" in message
 
 
 def test_fix_needs_a_later_commit_and_another_review(project, opened):

@@ -24,14 +24,21 @@ def ended(state, text, agent="r-1", change="change"):
         ("VERDICT: mend", None),
         ("VERDICT: good, mostly", None),
         ("verdict: good", None),
-        ("**VERDICT: good**", None),
+        ("**VERDICT: good**", "good"),
+        ("**VERDICT:** fix\nfile.py:1: wrong", "fix"),
+        ("## `VERDICT: good`. ", "good"),
+        ("__VERDICT: fix.__\r\n", "fix"),
+        ("VERDICT: good...", None),
+        ("**VERDICT: good**, mostly", None),
+        ("# VERDICT: good or fix", None),
+        ("> VERDICT: good", None),
         ("Looks right.\nVERDICT: good", None),
         ("\nVERDICT: good", None),
         ("", None),
         (None, None),
     ],
 )
-def test_only_the_exact_first_line_is_a_verdict(text, verdict):
+def test_only_the_first_line_is_a_verdict_whatever_marks_and_full_stop_it_has(text, verdict):
     assert review_verdicts.parse_verdict(text) == verdict
     assert review_verdicts.describe({"review": text}) == (verdict or "not reviewed")
 
