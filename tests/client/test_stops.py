@@ -320,7 +320,7 @@ def test_a_worker_that_waits_for_a_background_agent_is_sent_back_since_nobody_wa
     result = client_for(model).run(GO)
     assert len(model.conversations("worker")) == 1
     [back] = [hook.answer() for hook in result.hooks("SubagentStop") if hook.answer()]
-    assert "run_in_background: false" in back["reason"]
+    assert "Nothing wakes you when a background agent ends" in back["reason"]
     assert state_of(project)["status"] == "completed"
     assert subjects(project) == ["Add feature-1.txt"]
 

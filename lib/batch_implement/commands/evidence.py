@@ -1,16 +1,18 @@
 """Collect the evidence that a feature is done: commits of its own, nothing uncommitted, a verify command that passes.
 
 `collect` asks git, runs the verify command (see `verify_command`) and returns the state's `evidence` of the feature.
-RefusedError says what is missing and what to do, StillRunning that the verify command has not ended.
+RefusedError says what is missing and what to do, StillRunning and ReviewRunning what has not ended.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from ..core import batch_policy, review_verdicts
 from ..core.errors import RefusedError
 from ..git import commit_attribution, git_client, own_commits, worktrees
+from ..store.store import Store
 from . import evidence_checks, reviews, verify_command
 
 TYPE_CHECKING = False
@@ -36,13 +38,14 @@ def collect(
 
     `no_change` is why the feature needs no commit: then the tree must be what it was, or only others changed it.
     `without` names ignored files that need no commit. Waits up to `wait_s` seconds for the verify
-    command. Writes only the files of the verify run.
+    command and a review that runs. Writes only the files of the verify run.
     """
     active = state["active"]
     policy = batch_policy.feature_policy(state, active["feature_index"])
     has_git = project.git_dir is not None
     head: Optional[str] = None
     evidence: State = {"verify": None, "review": None}
+    deadline = time.monotonic() + wait_s
     needs_review = "review" in policy["evidence"] and no_change is None
     change = reviews.NO_CHANGE
     if has_git:
@@ -71,6 +74,8 @@ def collect(
         if has_git:
             _refuse_changed_tree(project, state, head, os.path.dirname(evidence["verify"]["log"]))
     if needs_review:
+        remaining_s = max(0.0, deadline - time.monotonic())
+        active = reviews.wait_for_review(Store(project, trusted=False), state, change, remaining_s)
         reviews.require_good_review(active, change)
     if no_change is None:
         review = review_verdicts.find_review(active, change)

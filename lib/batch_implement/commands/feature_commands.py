@@ -81,7 +81,7 @@ def done(
     """Complete the open feature; end the attempt as failed when it had all its reviews and none approves the work.
 
     `without` names ignored files that need no commit.
-    Raises RefusedError when evidence is missing, StillRunning while its verify command runs.
+    Raises RefusedError when evidence is missing, StillRunning or ReviewRunning while one is collected.
     """
     if no_change is not None and not no_change.strip():
         raise UsageError("--no-change needs the reason why the feature needs no change.", "usage")

@@ -2,7 +2,8 @@
 
     change = identify_change(root, commits)       a text: equal for the same change, also after a clean rebase
     check_reviews_left(active, change)            before the verify command: no review can help any more
-    require_good_review(active, change)           after it: RefusedError says which review is missing
+    active = wait_for_review(store, state, change, wait_s)    after it: as it is when no review of `change` runs
+    require_good_review(active, change)           then: RefusedError says which review is missing
 
 `core.review_verdicts` has the reviews themselves.
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 
+from ..base import timestamps
 from ..base.text import one_line
 from ..core import prompts, review_verdicts
-from ..core.errors import RefusedError
+from ..core.errors import EXIT_STILL_RUNNING, BatchError, RefusedError
 from ..git import git_client
 
 TYPE_CHECKING = False
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 
     from ..core.batch_state import State
     from ..git.commit_attribution import Commit
+    from ..store.store import Store
 
 MAX_QUOTED_CHARS = 1000
+MAX_REVIEW_S = 900  # one that began longer ago died without an end that a hook saw
 NO_CHANGE = ""  # of a project without git
 # Plumbing, and every option that a project's configuration could bend. Not `git patch-id`: it ignores white space.
 _DIFF = (
@@ -36,6 +41,12 @@ _HUNK = re.compile(r"@@ -[0-9,]+ \+[0-9,]+ @@.*")
 
 class ReviewsExhausted(RefusedError):
     """The attempt has had all its reviews, and none of them approves what is committed: the attempt has failed."""
+
+
+class ReviewRunning(BatchError):
+    """A review of what is committed has not ended yet. Another call waits for it."""
+
+    exit_code = EXIT_STILL_RUNNING
 
 
 def identify_change(root: str, commits: Sequence[Commit]) -> str:
@@ -102,6 +113,41 @@ def check_reviews_left(active: State, change: str) -> None:
     )
 
 
+def wait_for_review(store: Store, state: State, change: str, wait_s: float) -> State:
+    """Return the open feature's `active`, with the end of the review of `change` that runs now, if one does.
+
+    Raises ReviewRunning when it has not ended after `wait_s` seconds.
+    """
+    # In a terminal the client (2.1.330) runs every agent in the background, and its end wakes no worker.
+    active: State = state["active"]
+    deadline = time.monotonic() + wait_s
+    while _is_review_running(state, change):
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise ReviewRunning(
+                "The review of these commits still runs. Change nothing and start no other one; run `batchctl done` "
+                "again: it waits for it.",
+                "review-missing",
+            )
+        time.sleep(min(remaining_s, 0.5))
+        current = store.read()
+        if not current or not current["active"] or current["active"]["started_at"] != active["started_at"]:
+            break  # the attempt ended: closing it says so
+        state, active = current, current["active"]
+    return active
+
+
+def _is_review_running(state: State, change: str) -> bool:
+    """Return whether the last review of `change` has not ended, and the client that began it still works here."""
+    active, owner = state["active"], state["owner"]
+    started = [review for review in active.get("reviews", ()) if review["change"] == change]
+    if not started or started[-1]["text"] is not None or review_verdicts.judge(active, change) or not owner:
+        return False
+    began = started[-1]["started_at"]
+    age_s = timestamps.seconds_between(began, timestamps.now())
+    return age_s < MAX_REVIEW_S and timestamps.seconds_between(owner["since"], began) >= 0
+
+
 def require_good_review(active: State, change: str) -> None:
     """Raise RefusedError unless the attempt's reviews say that `change` is good. The message says what is missing."""
     verdict = review_verdicts.judge(active, change)
@@ -146,7 +192,7 @@ def request_review(active: State) -> str:
     what = f"review `git diff {base[:12]}..HEAD`" if base else "review the commits"
     return (
         f"let the agent `batch-implement:reviewer` {what} (`run_in_background: false`; give it the feature's text and "
-        "the base commit). Then `batchctl done`."
+        "the base commit). Then `batchctl done`, which waits for it if it runs in the background."
     )
 
 

@@ -6,8 +6,8 @@
       LockTimeout      exit 3   another process held the lock past the deadline
     DurabilityError    exit 3   the new version is in place, but the disk did not confirm it
 
-`verify_command.StillRunning` (exit 4) asks for another call of `done`. `topic` is a section of docs/troubleshooting.md,
-which `batchctl help TOPIC` prints; tests/docs/test_troubleshooting.py compares the two.
+`verify_command.StillRunning` and `reviews.ReviewRunning` (exit 4) ask for another call of `done`. `topic` is a section
+of docs/troubleshooting.md, which `batchctl help TOPIC` prints; tests/docs/test_troubleshooting.py compares the two.
 """
 
 from __future__ import annotations

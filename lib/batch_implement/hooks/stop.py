@@ -177,7 +177,10 @@ def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optio
     audit_log.record(event.project.private, "worker continued", feature=active["feature_index"] + 1)
     reason = _describe_open_feature(event, state)
     if "subagent" in _running_task_types(event):  # its end would wake the coordinator, not this worker (2.1.330)
-        reason += " Nothing wakes you when a background agent ends: run it again with `run_in_background: false`."
+        reason += (
+            " Nothing wakes you when a background agent ends. `batchctl done` waits for a reviewer that runs: start no "
+            "second one. What another agent does, do yourself."
+        )
     return _block([*store.notes, reason])
 
 

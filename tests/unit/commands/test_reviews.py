@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
+from batch_implement.base import timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import evidence, feature_commands, reviews
 from batch_implement.commands.authorization import Caller
@@ -12,7 +14,8 @@ from batch_implement.commands.command import CommandContext
 from batch_implement.core import review_verdicts, transitions
 from batch_implement.core.errors import RefusedError
 from batch_implement.git import git_client
-from batches import NOW, commit, git, new_batch, then
+from batch_implement.store.store import Store
+from batches import NOW, commit, git, new_batch, owner, then
 
 GOOD, FIX = "VERDICT: good\nNothing to fix.", "VERDICT: fix\none.txt:1: wrong"
 
@@ -55,6 +58,43 @@ def test_a_missing_review_is_named_with_what_is_to_be_reviewed(project, opened):
     assert f"`batch-implement:reviewer` review `git diff {opened['active']['base_commit'][:12]}..HEAD`" in message
     begun = then(opened, review_verdicts.begin, NOW, "r-1", None, change_of(project, opened))
     assert "one that was begun has not ended" in refusal(project, begun)
+
+
+@pytest.fixture
+def under_review(project, opened):
+    """The batch on disk, whose owner began a review of its commit a moment ago: (store, the commit's change)."""
+    info = Path(project.root, ".git", "info")
+    info.mkdir(exist_ok=True)
+    (info / "exclude").write_text(".claude/\n")
+    commit(project.root, one="1")
+    change, now = change_of(project, opened), timestamps.now()
+    state = then({**opened, "owner": owner()}, review_verdicts.begin, now, "r-1", None, change)
+    store = Store(project)
+    store.create(state)
+    return store, change
+
+
+def test_a_review_in_the_background_is_waited_for(project, under_review):
+    store, change = under_review
+    with pytest.raises(reviews.ReviewRunning, match="run `batchctl done` again") as caught:
+        evidence.collect(project, store.read(), wait_s=0)
+    assert caught.value.exit_code == 4
+    ending = threading.Timer(0.2, store.update, [lambda state: review_verdicts.end(state, "r-1", GOOD, change)])
+    ending.start()
+    assert evidence.collect(project, store.read(), wait_s=60)["review"] == GOOD
+    ending.join()
+
+
+def test_a_review_whose_client_is_gone_is_not_waited_for(project, under_review):
+    store, _ = under_review
+    later = {**owner(), "since": timestamps.from_now(5)}
+    assert "has not ended" in refusal(project, {**store.read(), "owner": later})
+    assert "has not ended" in refusal(project, {**store.read(), "owner": None})
+
+
+def test_a_review_of_other_commits_is_not_waited_for(project, under_review):
+    commit(project.root, one="2")
+    assert "has not ended" in refusal(project, under_review[0].read())
 
 
 def test_a_good_review_of_what_is_committed_is_evidence(project, opened):
