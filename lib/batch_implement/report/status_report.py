@@ -205,7 +205,7 @@ def describe_owner(state: State, *, at_work: bool) -> str:
         return f"No process works on the batch. {describe_resume(state)}"
     if state.get("run") and (state["owner"] or {}).get("driven"):
         return "`batchctl run` works on it; `batchctl status --watch` follows it."
-    return "Claude Code works on it; if it waits there, type `/batch-implement --resume`."
+    return "Claude Code has it; if it waits there, type `/batch-implement --resume`."
 
 
 def describe_batch(state: State, *, at_work: bool) -> str:

@@ -99,7 +99,7 @@ def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
 
 def test_a_person_is_told_what_is_now_and_who_is_at_work():
     assert status_report.describe_batch(started(new_batch(2)), at_work=True) == (
-        "0 of 2 done, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code works on it; if it waits there, "
+        "0 of 2 done, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code has it; if it waits there, "
         "type `/batch-implement --resume`."
     )
     assert status_report.describe_batch(new_batch(2), at_work=False) == (
