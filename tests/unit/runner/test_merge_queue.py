@@ -123,16 +123,22 @@ def test_the_slot_of_a_feature_that_waits_is_free_and_its_worktree_gone(start, r
 
     def look(unattended: UnattendedRun) -> None:
         until(lambda: (tmp_path / "seen-5").exists())
-        state = unattended.state()
-        waiting = {name: entry for name, entry in state["run"]["running"].items() if entry["step"] == "merging"}
-        seen.update(waiting=waiting, folders=os.listdir(f"{repository}.worktrees/batch-1"), queue=state["run"]["queue"])
+
+        def are_gone() -> bool:  # a worktree is removed after the state says that its feature waits
+            state, folders = unattended.state(), os.listdir(f"{repository}.worktrees/batch-1")
+            waiting = {name: entry for name, entry in state["run"]["running"].items() if entry["step"] == "merging"}
+            left = [name for name in folders if any(name.startswith(f"{int(index) + 1}-") for index in waiting)]
+            seen.update(waiting=waiting, left=left, queue=state["run"]["queue"])
+            return not left
+
+        until(are_gone)
         (tmp_path / "go").touch()
 
     state = unattended.drive(jobs=2, during=look)
     assert conditions(state) == ["done"] * 5
     assert seen["waiting"] and all(entry["worktree"] == "" for entry in seen["waiting"].values())
     assert seen["queue"]["groups"], "the group that is verified is in the state"
-    assert not [name for name in seen["folders"] if any(name.startswith(f"{int(i) + 1}-") for i in seen["waiting"])]
+    assert seen["left"] == []
 
 
 def test_a_commit_of_a_person_on_the_branch_is_kept_and_verified_with_what_follows(start, repository, tmp_path):
