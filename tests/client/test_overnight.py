@@ -127,18 +127,23 @@ def test_a_clean_in_a_work_tree_and_in_verify_ends_no_attempt(unattended_run, tm
 
 
 @pytest.mark.prove
-def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(unattended_run, tmp_path):
+def test_in_accept_edits_mode_a_client_may_edit_commit_verify_and_call_batchctl_and_nothing_else(
+    unattended_run, tmp_path
+):
     refused: list[bool] = []
 
     def work(request: Request) -> Script:
         request = yield call("Bash", command=f"touch {tmp_path}/escaped")
         refused.append(request.error)
+        request = yield call("Bash", command=f"{verify} && echo verified")
+        refused.append(request.error)
         yield from alone()(request)
 
-    unattended = unattended_run(work, 1)
+    verify = "python3 -m compileall -q . && test -d ."
+    unattended = unattended_run(work, 1, verify=verify)
     unattended.options["permission_mode"] = "acceptEdits"
     assert conditions(unattended.drive()) == ["done"]
-    assert refused == [True] and not (tmp_path / "escaped").exists()
+    assert refused == [True, False] and not (tmp_path / "escaped").exists()
 
 
 def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(unattended_run):
