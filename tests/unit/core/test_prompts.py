@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.core import batch_state, lease, prompts, transitions
+from batch_implement.core import batch_state, lease, prompts, review_verdicts, transitions
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -275,6 +275,15 @@ def test_a_brief_says_of_an_attempt_what_kind_of_failure_it_was_when_that_says_s
     assert "Attempt 1 failed (no verdict):" in prompts.worker_brief(started(state))
 
 
+def test_a_brief_quotes_each_review_of_what_was_reviewed_last():
+    state = started(new_batch(1))
+    for agent, text, change in (("r-1", "of old", "one"), ("r-2", "no test", "two"), ("r-3", "a typo", "two")):
+        state = review_verdicts.begin(state, NOW, agent, None, change)
+        state = review_verdicts.end(state, agent, f"VERDICT: fix\n{text}", change)
+    brief = prompts.worker_brief(state)
+    assert "> no test" in brief and "> a typo" in brief and "of old" not in brief
+
+
 def test_a_brief_names_the_commit_that_a_reviewer_needs():
     begun = then(new_batch(1), transitions.start, NOW, "c" * 40)
     assert "Base commit: cccccccccccc." in prompts.worker_brief(begun)
@@ -303,6 +312,7 @@ def test_the_description_of_existing_work_is_bounded():
         "1 commit of this feature since cccccccccccc:"
     )
     assert "15 commits of this feature since cccccccccccc:" in text
+    assert text.endswith("or the user's own: commit only what belongs to the feature.")
     assert (text.count("00000000, ") <= 10, "and 5 more" in text) == (True, True)
 
 
