@@ -111,7 +111,7 @@ def _describe_next_step(event: HookEvent, state: State) -> str:
         return _describe_open_feature(event, state)
     step = prompts.next_step(state)
     if _has_question(event.get_text("last_assistant_message")):
-        return f"{prompts.QUESTION_INSTRUCTION} {step}"
+        return f"Nobody answers: go on without asking. {step}"
     return step
 
 

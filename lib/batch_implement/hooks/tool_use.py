@@ -110,6 +110,8 @@ def _handle_pre_tool_use(event: HookEvent, notes: List[str]) -> Optional[Dict[st
     audit_log.record(
         event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id, **number
     )
+    if event.tool == "Bash":  # a model takes the commands before the denied one for done
+        reason = f"Nothing of this command line ran. {reason}"
     return _make_decision("deny", "\n".join([reason, *notes]))
 
 

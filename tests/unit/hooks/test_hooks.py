@@ -460,7 +460,8 @@ def test_a_stop_with_a_question_is_answered_with_take_the_default(hook, begin, e
 def test_a_coordinator_that_asks_is_sent_on_to_the_next_worker(hook, begin):
     begin(3)
     reason = hook("Stop", prompt_id="p", last_assistant_message="Go on?")["reason"]
-    assert "take the sensible default" in reason and "Call the Skill tool" in reason
+    assert reason.startswith("Nobody answers: go on without asking. ") and "Call the Skill tool" in reason
+    assert "decide" not in reason
 
 
 @pytest.mark.parametrize("event", ["Stop", "SubagentStop"])
@@ -640,14 +641,15 @@ def test_questions_are_denied_only_in_an_unattended_run(hook, begin, store):
     ("command", "message"),
     [
         ("batchctl abort", "is for the user, not for the model"),
-        ("cd x && batchctl pause --reason y", "is for the user, not for the model"),
+        ("git commit -am x && batchctl pause --reason y", "is for the user, not for the model"),
         ("echo '{}' > .claude/batch_state.json", "would change the batch's own files"),
         ("rm -rf .git/batch-implement", "would change the batch's own files"),
     ],
 )
 def test_a_user_command_is_denied_to_the_model_and_audited(hook, begin, store, command, message):
     begin(3)
-    assert message in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
+    reason = denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
+    assert message in reason and reason.startswith("Nothing of this command line ran. ")
     assert [entry["tool"] for entry in audit_log.read_entries(store.project.private) if entry["event"] == "denied"] == [
         "Bash"
     ]
