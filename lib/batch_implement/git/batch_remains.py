@@ -14,7 +14,7 @@ import re
 from typing import NamedTuple
 
 from ..core.errors import StateError
-from . import git_client, snapshots, worktrees
+from . import git_client, merging, snapshots, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _GENERATED = re.compile(r"merged|verify-[0-9]+")
 class Remain(NamedTuple):
     """`kind` is `worktree`, `branch` or `snapshot`, `name` its path or ref, `commit` the one that it is at.
 
-    `is_merged`: HEAD has that commit. Of a worktree only what is committed counts: the rest is kept when it goes.
+    `is_merged`: HEAD has that commit, or, of a snapshot, merging none of its commits would change HEAD's tree. Of a
+    worktree only what is committed counts: the rest is kept when it goes.
     """
 
     batch_id: str
@@ -52,7 +53,9 @@ def list_remains(root: str) -> List[Remain]:
                 found.append(Remain(batch_id, "worktree", path, "", True))
     for kind, prefix in (("branch", BRANCHES), ("snapshot", snapshots.PREFIX)):
         listed = ((ref, commit) for ref, commit in refs.items() if ref.startswith(prefix))
-        found += [Remain(_get_batch_id(ref), kind, ref, commit, ref in merged) for ref, commit in listed]
+        for ref, commit in listed:
+            is_merged = ref in merged or (kind == "snapshot" and _adds_nothing(root, commit))
+            found.append(Remain(_get_batch_id(ref), kind, ref, commit, is_merged))
     return found
 
 
@@ -67,6 +70,18 @@ def remove(root: str, item: Remain) -> Optional[str]:
         raise StateError(f"{item.name} is checked out in a worktree. Remove that first.", "git-trouble")
     git_client.run_git(root, "update-ref", "-d", item.name, item.commit)
     return None
+
+
+def _adds_nothing(root: str, commit: str) -> bool:
+    """Return whether neither `commit` nor one of its ancestors that HEAD lacks would change HEAD's tree if merged."""
+    if git_client.get_head(root) is None:
+        return False
+    limit = merging.MAX_NAMED_COMMITS
+    lacking = git_client.run_git(root, "rev-list", f"--max-count={limit + 1}", commit, "^HEAD", "--").stdout.split()
+    try:
+        return len(lacking) <= limit and all(merging.changes_nothing(root, "HEAD", each) for each in lacking)
+    except StateError:  # a git without `merge-tree --write-tree`: in doubt it stays
+        return False
 
 
 def _list_refs(root: str, *options: str) -> Dict[str, str]:

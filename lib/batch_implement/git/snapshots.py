@@ -258,7 +258,7 @@ def _list_unique_tips(root: str, commits: Iterable[str], known: Sequence[str]) -
 def write_snapshot(root: str, tree: str, parents: Sequence[str], title: str) -> str:
     """Write a commit of this tree and return it. `title` says of what it is a snapshot."""
     words = [word for parent in dict.fromkeys(parents) for word in ("-p", parent)]
-    message = f"Snapshot of {title}\n\nKept by batch-implement before it was removed.\n"
+    message = f"Snapshot of {title}\n\nKept by batch-implement.\n"
     return git_client.run_git(
         root, "commit-tree", "--no-gpg-sign", *words, tree, input=message, environment=_AUTHOR
     ).stdout.strip()

@@ -93,3 +93,22 @@ def test_the_doctor_names_worktrees_that_a_batch_has_left(left):
     assert found(left) == ["3 worktrees of earlier batches are left: `batchctl clean` lists what may be removed."]
     clean(left, everything=True)
     assert found(left) == []
+
+
+def test_merged_removes_a_snapshot_whose_commits_add_nothing_to_head(left):
+    root = left.root
+    git(root, "merge", "-q", "--squash", "refs/batch/batch-1/2.1")
+    git(root, "commit", "-qm", "The same as another commit")
+    tree = git(root, "rev-parse", "HEAD^{tree}")
+    undone = git(root, "commit-tree", "-m", "Undo", "-p", left_over(root, "never merged"), tree)
+    git(root, "update-ref", "refs/batch/batch-1/2.2", undone)
+    clean(left, merged=True)
+    assert [ref for ref in remains(left)[0] if ref.startswith("refs/batch/")] == ["refs/batch/batch-1/2.2"]
+
+
+def left_over(root, text):
+    """Return a commit on top of HEAD, which no ref has, with a file that HEAD lacks."""
+    before = git(root, "rev-parse", "HEAD")
+    made = commit(root, unmerged=text)
+    git(root, "reset", "-q", "--hard", before)
+    return made
