@@ -169,10 +169,13 @@ def _refuse_changed_tree(project: Project, state: State, head: Optional[str], ru
     changed = git_client.list_changes(project.root)[0]
     if changed:
         verify_command.forget_result(run_folder)
+        others = "put it aside (`git stash push -- FILE`: a user may have edited it)"
+        if state.get("attempt_of"):  # nobody else works there, and `git stash` is denied
+            others = "undo it (`git checkout -- FILE`)"
         raise RefusedError(
             f"While the verify command ran, tracked files were changed: {git_client.format_paths(changed)}. It must "
-            "pass on what is committed: commit that if it belongs to the feature, else put it aside (`git stash push "
-            "-- FILE`: a user may have edited it), then `batchctl done` again.",
+            "pass on what is committed: commit that if it belongs to the feature, else "
+            f"{others}, then `batchctl done` again.",
             "not-committed",
         )
     _refuse_uncommitted(project, state)
