@@ -52,7 +52,8 @@ def test_a_worker_reads_its_own_next_step_and_how_to_give_up_for_good(
     step, asked, failed, given_up, over = answers
     assert "Feature 1 of 2 is still open." in step
     assert "take the sensible default" in asked and "Feature 1 of 2 is still open." in asked
-    assert "run the same now with `--permanent`" in failed
+    assert "run the same now with `--permanent`; else your part ends here" in failed
+    assert failed.count("art ends here") == 1
     assert "Feature 1 of 2 is given up on." in given_up
     assert "Your part ends here" in over
     for text in answers:

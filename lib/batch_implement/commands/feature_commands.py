@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .command import CommandContext
 
 MAX_TEXT_CHARS = 4000
-GIVE_UP_HINT = "If another attempt cannot help, run the same now with `--permanent`."
+GIVE_UP_HINT = "If another attempt cannot help, run the same now with `--permanent`"
 
 
 def start(context: CommandContext) -> CommandResult:
@@ -182,16 +182,24 @@ def _end_as_failed(
     state, snapshot = attempt_leftovers.close_attempt(context.store, state, end_attempt)
     place = attempt_leftovers.describe(snapshot, context.project.root)
     message = f"Feature {batch_state.feature_position(state, index)} "
+    follows = _describe_what_follows(state, mode, context)
+    is_final = batch_state.feature_status(state, index) == "failed"
+    if (state.get("attempt_of") and not is_permanent) or not is_final:
+        if follows.endswith(prompts.WORKER_END):  # one end, not two
+            end = prompts.WORKER_END[0].lower() + prompts.WORKER_END[1:]
+            follows = f"{prompts.progress_summary(state)}. {GIVE_UP_HINT}; else {end}"
+        else:
+            follows = f"{GIVE_UP_HINT}. {follows}"
     if state.get("attempt_of") and not is_permanent:
-        message += f"failed in attempt {active['attempt']}. {GIVE_UP_HINT}{place}"
-    elif batch_state.feature_status(state, index) == "failed":
+        message += f"failed in attempt {active['attempt']}.{place}"
+    elif is_final:
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
         message += place + issue_sync.publish_after_outcome(context.store, state, index)
         message += describe_ticks(context.project, state)
     else:
         attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
-        message += f"is to be tried again ({attempts} used). {GIVE_UP_HINT}{place}"
-    return CommandResult(message, _describe_what_follows(state, mode, context))
+        message += f"is to be tried again ({attempts} used).{place}"
+    return CommandResult(message, follows)
 
 
 def _require_same_attempt(current: State, active: State) -> None:

@@ -278,7 +278,7 @@ def test_the_answer_of_fail_offers_to_give_up_and_the_same_with_permanent_does(r
     typed("start")
     out = typed("fail", "--reason", "no account")[1]
     assert "Feature 1 of 3 is to be tried again (1 attempt used)." in out
-    assert "If another attempt cannot help, run the same now with `--permanent`." in out
+    assert "If another attempt cannot help, run the same now with `--permanent`" in out
     assert "Feature 1 of 3 is given up on." in typed("fail", "--reason", "no account", "--permanent")[1]
     assert state_on_disk(running)["retry_attempts"] == {"0": 1}
     assert "Feature 2 of 3, attempt 1" in typed("start")[1]
