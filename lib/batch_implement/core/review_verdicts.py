@@ -2,6 +2,7 @@
 
     state = begin(state, now, agent, commit, change)    a reviewer starts to look at a commit
     state = end(state, agent, text, change)             it ended with this text
+    state = drop(state, agent)                          it died without a text
     judge(active, change)                               what the attempt's reviews say of a change
     describe(evidence)                                  `good`, `fix` or `not reviewed`, for status and report
 
@@ -69,6 +70,14 @@ def end(state: State, agent: str, text: str, change: Optional[str]) -> State:
                 reviews[number]["moved"] = True
             return {**state, "active": {**active, "reviews": reviews}}
     return state
+
+
+def drop(state: State, agent: str) -> State:
+    """Forget the review that `agent` began in this attempt and will not end; unchanged if there is none."""
+    active = state["active"]
+    known = active.get("reviews", ()) if active else ()
+    left = [review for review in known if review["agent"] != agent or review["text"] is not None]
+    return state if len(left) == len(known) else {**state, "active": {**active, "reviews": left}}
 
 
 def list_ended(active: State) -> List[State]:

@@ -49,7 +49,9 @@ def handle_stop(event: HookEvent, state: State) -> Optional[Dict[str, Any]]:
     message = event.get_text("last_assistant_message")
     if review_verdicts.parse_verdict(message) is None:
         if not message or failure_classification.classify(message) != "feature":
-            return None  # an error of the client's: the review did not end, and does not count
+            # An error of the client's: the review does not count, and `batchctl done` must not wait for it.
+            event.update_state(lambda current: review_verdicts.drop(current, event.context))
+            return None
         if not event.payload.get("stop_hook_active"):
             reason = (
                 "The first line of your answer must be exactly `VERDICT: good` or `VERDICT: fix`, without Markdown or "

@@ -85,6 +85,14 @@ def test_without_an_open_feature_nothing_is_recorded():
     assert ended(state, "VERDICT: good") is state
 
 
+def test_a_review_that_dies_is_forgotten_and_no_other():
+    state = begun(ended(begun(started(new_batch(1))), "VERDICT: fix"), "r-2")
+    left = review_verdicts.drop(review_verdicts.drop(state, "r-1"), "r-2")
+    assert [review["agent"] for review in left["active"]["reviews"]] == ["r-1"]
+    idle = new_batch(1)
+    assert review_verdicts.drop(idle, "r-1") is idle
+
+
 def test_a_review_ends_with_its_own_reviewer():
     state = begun(begun(started(new_batch(1)), "r-1", "first"), "r-2", "second")
     state = ended(state, "VERDICT: good", "r-2", "second")
