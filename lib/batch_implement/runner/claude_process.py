@@ -30,7 +30,7 @@ PROGRESS_S = 1.0
 SHARED_PROMPT_VERSION = (2, 1, 330)
 TOOLS = (
     "Bash(batchctl:*)", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git status:*)", "Bash(git diff:*)",
-    "Bash(git log:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
+    "Bash(git log:*)", "Bash(git cherry-pick:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
 )  # fmt: skip
 # Variables that would make the client part of another client or project.
 _NOT_INHERITED = ("CLAUDECODE", "CLAUDE_PID", "CLAUDE_PROJECT_DIR", "CLAUDE_ENV_FILE")
