@@ -182,7 +182,9 @@ class Evidence:
         return any(facts) or self.verdict == "fix"
 
     def describe_verdict(self) -> str:
-        """Return `review: good` or the like; empty where no review was required and none was made."""
+        """Return `review: good` or the like; empty where nothing changed, or no review was required and none made."""
+        if self.no_change:
+            return ""
         if self.verdict != "not reviewed":
             return f"review: {self.verdict}"
         return self.verdict if self.needs_review else ""

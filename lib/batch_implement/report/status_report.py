@@ -120,14 +120,20 @@ def format_status(state: State, now: str = "") -> List[str]:
         has_retries = entry["attempts"] > (0 if entry["status"] in ("pending", "waiting") else 1)
         details = [
             f"{one_line(entry['text'], 80)}{_describe_overrides(state, index)}",
-            (entry["commit"] or "")[:12],
-            describe_review(state, index, entry.get("review")),
+            *_describe_outcome(state, index, entry),
             f"({prompts.pluralize(entry['attempts'], 'attempt')})" if has_retries else "",
             one_line(entry.get("reason", ""), 100),
             describe_merge(entry["merge"]) if "merge" in entry else "",
         ]
         lines.append(f"{entry['number']:>4}  {entry['status']:<7}  {'  '.join(filter(None, details))}")
     return [*lines, *_describe_state(state)]
+
+
+def _describe_outcome(state: State, index: int, entry: Dict[str, Any]) -> List[str]:
+    """Return the commit of a feature and its review; of one that needed no change that it is so."""
+    if "no_change" in entry:  # its commit would be another feature's
+        return ["no change"]
+    return [(entry["commit"] or "")[:12], describe_review(state, index, entry.get("review"))]
 
 
 def merge_entries(state: State) -> Dict[int, Dict[str, Any]]:

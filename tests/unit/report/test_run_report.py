@@ -324,6 +324,13 @@ def test_every_form_of_the_report_names_the_verdict_of_a_review(review, verdict)
     assert [look.kind for look in report.looks] == (["review"] if verdict == "fix" else [])
 
 
+def test_the_report_does_not_call_a_feature_without_a_change_unreviewed():
+    state = completed(new_batch(1, evidence=["commit", "review"]), no_change="It exists.", review=None)
+    report = run_report.build_report(state, NOW)
+    assert "not reviewed" not in run_report_markdown.render_markdown(report)
+    assert "<dt>review</dt>" not in run_report_html.render_html(report, "")
+
+
 def test_the_report_of_a_batch_without_reviews_does_not_mention_them():
     report = run_report.build_report(completed(new_batch(1)), NOW)
     assert "review" not in run_report_markdown.render_markdown(report)

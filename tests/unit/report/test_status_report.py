@@ -255,6 +255,12 @@ def test_the_status_names_the_verdict_of_a_review(review, verdict):
     assert status_report.format_status(state)[2].endswith(f"c0ffee  {shown}")
 
 
+def test_a_feature_without_a_change_has_neither_commit_nor_review():
+    state = completed(new_batch(1, evidence=["commit", "review"]), no_change="It exists.")
+    assert status_report.format_status(state)[2].endswith("no change")
+    assert "c0ffee" not in status_report.format_status(state)[2]
+
+
 def test_the_status_of_a_batch_without_reviews_does_not_mention_them():
     state = completed(new_batch(2))
     assert "review" not in "".join(status_report.format_status(state))
