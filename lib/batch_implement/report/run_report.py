@@ -325,6 +325,17 @@ def _next_steps(state: State, features: List[Feature], run: Optional[Run], archi
         yield Step("Merge into your branch", f"{switch}git merge {branch}")
 
 
+def _describe_rewritten(state: State, number: int) -> str:
+    """Return which commits feature `number` rewrote, of which features, and what they are now."""
+    features = {sha: int(name) + 1 for name, each in state["evidence"].items() for sha in each.get("commits", ())}
+    changes = []
+    for entry in state["evidence"][batch_state.key(number - 1)]["rewritten"]:
+        of = f" of feature {features[entry['old']]}" if entry["old"] in features else ""
+        now = f"is {entry['new'][:12]} now" if entry["new"] else "is in other commits now"
+        changes.append(f"{entry['old'][:12]}{of} {now}")
+    return to_block(", ".join(changes))
+
+
 def _resume_steps(state: State, failed: int, has_run: bool) -> Iterator[Step]:
     """Yield how to resume a batch that is not over, and how to retry its failed features."""
     resume = "batchctl run --resume" if has_run else "/batch-implement --resume"
@@ -363,7 +374,8 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
         if evidence.asserted:
             yield Look("asserted", number, "was marked done by a script; nothing was checked")
         if evidence.rewritten:
-            yield Look("rewritten", number, f"rewrote {prompts.pluralize(evidence.rewritten, 'earlier commit')}")
+            rewrote = f"rewrote {prompts.pluralize(evidence.rewritten, 'earlier commit')}"
+            yield Look("rewritten", number, rewrote, _describe_rewritten(state, number))
         if evidence.foreign:
             yield Look("foreign", number, f"includes {prompts.pluralize(evidence.foreign, 'commit')} of other authors")
         if feature.merge and feature.merge.flaky:

@@ -324,6 +324,17 @@ def test_every_form_of_the_report_names_the_verdict_of_a_review(review, verdict)
     assert [look.kind for look in report.looks] == (["review"] if verdict == "fix" else [])
 
 
+def test_the_report_names_which_commit_of_which_feature_became_which():
+    state = completed(new_batch(2), commits=["a" * 40])
+    rewritten = [
+        {"old": "a" * 40, "new": "b" * 40, "how": "rebased"},
+        {"old": "c" * 40, "new": None, "how": "absorbed"},
+    ]
+    looks = run_report.build_report(completed(state, rewritten=rewritten), NOW).looks
+    expected = f"{'a' * 12} of feature 1 is {'b' * 12} now, {'c' * 12} is in other commits now"
+    assert [look.said for look in looks if look.kind == "rewritten"] == [expected]
+
+
 def test_the_report_does_not_call_a_feature_without_a_change_unreviewed():
     state = completed(new_batch(1, evidence=["commit", "review"]), no_change="It exists.", review=None)
     report = run_report.build_report(state, NOW)
