@@ -343,6 +343,10 @@ def _resume_steps(state: State, failed: int, has_run: bool) -> Iterator[Step]:
     retry = f"Retry {prompts.pluralize(failed, 'failed feature')}"
     if any(_blocked_numbers(state).values()):
         retry += " and the features that need " + ("it" if failed == 1 else "them")
+    attempts = state.get("attempts", {})
+    last = [attempts.get(batch_state.key(entry["feature_index"]), [{}])[-1] for entry in state["failed_features"]]
+    if any(attempt.get("permanent") for attempt in last):
+        retry += ", once what is missing is there"
     if batch_state.is_live(state):
         until = (state["pause"] or {}).get("resume_after")
         later = f", not before {format_time(until)}" if until else ""

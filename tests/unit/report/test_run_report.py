@@ -10,7 +10,7 @@ from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.report import formatting, run_report, run_report_html, run_report_markdown, timeline
 from batch_implement.report.report_data import Bar, Mark, Span
 from batch_implement.store import serialization
-from batches import commit, completed, git, given_up, new_batch, then
+from batches import commit, completed, git, given_up, new_batch, started, then
 from run_report_samples import at, begun, client, client_state, dispatched, merged, run_state
 
 RUN_STATE = run_state()
@@ -128,9 +128,14 @@ def test_the_commands_to_go_on_are_exact(repository):
 def test_what_needs_a_failed_feature_is_named_only_if_there_is_something():
     state = given_up(new_batch(1))
     (step,) = run_report.build_report(state, NOW).commands
-    assert step.what == "Retry 1 failed feature, then type `/batch-implement --resume` in Claude Code"
+    assert (
+        step.what
+        == "Retry 1 failed feature, once what is missing is there, then type `/batch-implement --resume` in Claude Code"
+    )
     (step,) = run_report.build_report(given_up(new_batch(2, needs={1: [0]})), NOW).commands
-    assert step.what.startswith("Retry 1 failed feature and the features that need it, then")
+    assert step.what.startswith(
+        "Retry 1 failed feature and the features that need it, once what is missing is there, then"
+    )
 
 
 def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there_yet():
@@ -322,6 +327,16 @@ def test_every_form_of_the_report_names_the_verdict_of_a_review(review, verdict)
     assert f", {shown}" in run_report_markdown.render_markdown(report)
     assert f"<dt>review</dt><dd>{verdict}</dd>" in run_report_html.render_html(report, "")
     assert [look.kind for look in report.looks] == (["review"] if verdict == "fix" else [])
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_a_retry_of_what_failed_for_good_waits_for_what_is_missing(permanent):
+    state = then(
+        started(new_batch(1, max_retries=0)), transitions.fail, NOW, "no account", "feature", permanent=permanent
+    )
+    text = run_report_markdown.render_markdown(run_report.build_report(state, NOW))
+    assert "Retry 1 failed feature" in text
+    assert (", once what is missing is there" in text) is permanent
 
 
 def test_the_report_names_which_commit_of_which_feature_became_which():
