@@ -325,11 +325,10 @@ def _next_steps(state: State, features: List[Feature], run: Optional[Run], archi
         yield Step("Merge into your branch", f"{switch}git merge {branch}")
 
 
-def _describe_rewritten(state: State, number: int) -> str:
-    """Return which commits feature `number` rewrote, of which features, and what they are now."""
-    features = {sha: int(name) + 1 for name, each in state["evidence"].items() for sha in each.get("commits", ())}
+def _describe_rewritten(rewritten: List[State], features: Dict[str, int]) -> str:
+    """Return what rewritten commits are now, and of which feature they were: `features` has its number by commit."""
     changes = []
-    for entry in state["evidence"][batch_state.key(number - 1)]["rewritten"]:
+    for entry in rewritten:
         of = f" of feature {features[entry['old']]}" if entry["old"] in features else ""
         now = f"is {entry['new'][:12]} now" if entry["new"] else "is in other commits now"
         changes.append(f"{entry['old'][:12]}{of} {now}")
@@ -361,6 +360,7 @@ def _resume_steps(state: State, failed: int, has_run: bool) -> Iterator[Step]:
 
 def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
     """Yield what is done and still worth a look."""
+    owners = {sha: int(name) + 1 for name, each in state["evidence"].items() for sha in each.get("commits", ())}
     for feature in features:
         evidence, number = feature.evidence, feature.number
         if not evidence:
@@ -379,7 +379,8 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
             yield Look("asserted", number, "was marked done by a script; nothing was checked")
         if evidence.rewritten:
             rewrote = f"rewrote {prompts.pluralize(evidence.rewritten, 'earlier commit')}"
-            yield Look("rewritten", number, rewrote, _describe_rewritten(state, number))
+            entries = state["evidence"][batch_state.key(number - 1)]["rewritten"]
+            yield Look("rewritten", number, rewrote, _describe_rewritten(entries, owners))
         if evidence.foreign:
             yield Look("foreign", number, f"includes {prompts.pluralize(evidence.foreign, 'commit')} of other authors")
         if feature.merge and feature.merge.flaky:
