@@ -2,7 +2,7 @@
 
     state, note = follow_branch(store, state)
 
-What does not fit with features that were merged meanwhile is then met while the worker is still there to mend it. A
+What does not fit with features that were merged meanwhile is then met while the worker is still there to fix it. A
 conflict is left to the worker as uncommitted files with markers, on top of that head. Each commit is put there at
 most once: when its verify run has begun, the merge queue does the rest.
 """
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional, Tuple
 
+    from ..base.project_paths import Project
     from ..core.batch_state import State
     from ..store.store import Store
 
@@ -28,13 +29,13 @@ MAX_SHOWN = 5
 
 
 def follow_branch(store: Store, state: State) -> Tuple[State, str]:
-    """Put the commits of the active attempt onto the head of the batch's branch if that has moved. Return the state and
-    what changed as a text for the worker, empty if nothing did.
+    """Put the commits of the active attempt, which is one of a run, onto the head of the batch's branch if that has
+    moved. Return the state and what changed as a text for the worker, empty if nothing did.
 
-    Raises RefusedError when they conflict with it and a client can mend that; a command gets its work back later.
+    Raises RefusedError when they conflict with it and a client can resolve that; a command gets its work back later.
     """
-    root, tip = store.project.root, _find_new_tip(store, state)
-    head = git_client.get_head(root)
+    root, head = store.project.root, git_client.get_head(store.project.root)
+    tip = _find_new_tip(store.project, state, head)
     if tip is None or head is None:
         return state, ""
     try:
@@ -52,6 +53,7 @@ def follow_branch(store: Store, state: State) -> Tuple[State, str]:
     try:
         if merged.conflicts:
             git_client.run_git(root, "read-tree", "-m", "-u", "HEAD", merged.tree, timeout_s=git_client.MERGE_S)
+            git_client.run_git(root, "reset", "--quiet", "--soft", tip)
         else:
             new = merging.transplant(root, tip, tip, head, merged.tree)
             git_client.run_git(root, "reset", "--quiet", "--keep", new, timeout_s=git_client.MERGE_S)
@@ -61,7 +63,6 @@ def follow_branch(store: Store, state: State) -> Tuple[State, str]:
     state = store.update(lambda current: transitions.move_base(current, tip))
     if not merged.conflicts:
         return state, f"Your commits were put onto {what}"
-    git_client.run_git(root, "reset", "--quiet", "--soft", tip)
     raise RefusedError(
         f"Your commits up to {head[:12]} conflict with what was merged meanwhile, in "
         f"{git_client.format_paths(merged.conflicts)}. Your work is now uncommitted on top of {what} Resolve the files "
@@ -71,16 +72,12 @@ def follow_branch(store: Store, state: State) -> Tuple[State, str]:
     )
 
 
-def _find_new_tip(store: Store, state: State) -> Optional[str]:
+def _find_new_tip(project: Project, state: State, head: Optional[str]) -> Optional[str]:
     """Return the head of the batch's branch if HEAD does not have it and the attempt could be put onto it now."""
-    project, active = store.project, state["active"]
-    root = project.root
-    if not state.get("attempt_of"):
-        return None
-    tip, head = git_client.get_branch_tip(root, worktrees.get_batch_branch(state["attempt_of"]["batch_id"])), None
+    root, active = project.root, state["active"]
+    tip = git_client.get_branch_tip(root, worktrees.get_batch_branch(state["attempt_of"]["batch_id"]))
     if tip is None or git_client.has_commit(root, tip):
         return None
-    head = git_client.get_head(root)
     is_ready = (
         head != active["base_commit"]
         and git_client.has_commit(root, active["base_commit"])

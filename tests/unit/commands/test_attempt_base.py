@@ -86,6 +86,23 @@ def test_a_conflict_is_left_as_marked_files_without_an_operation_and_mended_ther
     assert old in git(repository, "reflog", "--format=%H").split()
 
 
+def test_a_conflict_whose_update_of_the_state_was_killed_is_resolved_there_too(attempt, repository, monkeypatch):
+    store = attempt(shared="mine\n")
+    tip = merge_meanwhile(repository, shared="theirs\n")
+
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "update", die)
+        with pytest.raises(KeyboardInterrupt):
+            attempt_base.follow_branch(store, store.require())
+    assert git(repository, "rev-parse", "HEAD") == tip
+    assert "<<<<<<<" in (repository / "shared.txt").read_text() and follow(store) == ""
+    commit(repository, shared="both\n")
+    assert follow(store) == "" and git(repository, "rev-parse", "HEAD^") == tip
+
+
 @pytest.mark.parametrize(
     "why", ["uncommitted", "operation", "branch", "no commits", "a run began", "in the way", "in its way", "command"]
 )
