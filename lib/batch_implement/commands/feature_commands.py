@@ -182,14 +182,8 @@ def _end_as_failed(
     state, snapshot = attempt_leftovers.close_attempt(context.store, state, end_attempt)
     place = attempt_leftovers.describe(snapshot, context.project.root)
     message = f"Feature {batch_state.feature_position(state, index)} "
-    follows = _describe_what_follows(state, mode, context)
     is_final = batch_state.feature_status(state, index) == "failed"
-    if (state.get("attempt_of") and not is_permanent) or not is_final:
-        if follows.endswith(prompts.WORKER_END):  # one end, not two
-            end = prompts.WORKER_END[0].lower() + prompts.WORKER_END[1:]
-            follows = f"{prompts.progress_summary(state)}. {GIVE_UP_HINT}; else {end}"
-        else:
-            follows = f"{GIVE_UP_HINT}. {follows}"
+    can_give_up = (state.get("attempt_of") and not is_permanent) or not is_final
     if state.get("attempt_of") and not is_permanent:
         message += f"failed in attempt {active['attempt']}.{place}"
     elif is_final:
@@ -199,7 +193,7 @@ def _end_as_failed(
     else:
         attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
         message += f"is to be tried again ({attempts} used).{place}"
-    return CommandResult(message, follows)
+    return CommandResult(message, _describe_what_follows(state, mode, context, GIVE_UP_HINT if can_give_up else ""))
 
 
 def _require_same_attempt(current: State, active: State) -> None:
@@ -251,8 +245,10 @@ def _describe_existing_work(project: Project, state: State) -> str:
     return prompts.describe_existing_work(commits, uncommitted, active["base_commit"])
 
 
-def _describe_what_follows(state: State, mode: str, context: CommandContext) -> str:
-    """Return what to do after a feature is closed: for a worker of this mode, or for the user."""
+def _describe_what_follows(state: State, mode: str, context: CommandContext, hint: str = "") -> str:
+    """Return what to do after a feature is closed: for a worker of this mode, or for the user. `hint`: what else."""
     if context.caller.is_user or mode == "direct":
-        return authorization.describe_next_step(state, context.caller)
-    return f"{prompts.progress_summary(state)}. {prompts.WORKER_END}"
+        next_step = authorization.describe_next_step(state, context.caller)
+        return f"{hint}. {next_step}" if hint else next_step
+    end = f"{hint}; else {prompts.WORKER_END[0].lower()}{prompts.WORKER_END[1:]}" if hint else prompts.WORKER_END
+    return f"{prompts.progress_summary(state)}. {end}"
