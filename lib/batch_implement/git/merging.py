@@ -110,20 +110,11 @@ def _copy_commits(folder: str, onto: str, commits: List[List[str]], tree: str, b
             continue
         raw = git_client.run_git(folder, "cat-file", "commit", commit).stdout
         header, _, message = raw.partition("\n\n")
-        author = _AUTHOR.search(header)
+        author, encoding = _AUTHOR.search(header), _ENCODING.search(header)
         name, email, date = author.groups() if author else ("", "", "0 +0000")
-        encoding = _ENCODING.search(header)
-        tip, at = (
-            _write_commit(
-                folder,
-                tip,
-                merged.tree,
-                message,
-                (name, email, date),
-                encoding[1] if encoding else "UTF-8",
-                by_author_date,
-            ),
-            merged.tree,
+        at = merged.tree
+        tip = _write_commit(
+            folder, tip, at, message, (name, email, date), encoding[1] if encoding else "UTF-8", by_author_date
         )
     return tip if at == tree else None
 
