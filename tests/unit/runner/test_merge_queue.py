@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from batch_implement.base.project_paths import Project
 from batch_implement.git import git_client
 from batch_implement.runner import merge_tips
 from batch_implement.store.store import Store
-from batches import conditions, new_batch
+from batches import conditions, git, new_batch
 from unattended import UnattendedRun
 
 BRANCH = "batch/batch-1/merged"
@@ -22,10 +21,6 @@ COMMIT = 'git add . && git commit -qm "Add $n"'
 # The attempt's own verify run of each but the first waits until the first is merged: it is not on top of the head then.
 LATER = f"[ -e feature-1.txt ] || until git cat-file -e {BRANCH}:feature-1.txt 2> /dev/null; do sleep 0.05; done; "
 WORKER = f'{READ}echo "$n" > "feature-$n.txt"; {COMMIT}'
-
-
-def git(folder: Path | str, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture

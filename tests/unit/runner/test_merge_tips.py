@@ -69,6 +69,19 @@ def merge_meanwhile(repository, **files):
     return made
 
 
+def pick_meanwhile(repository, made, *then):
+    """Move the branch to another feature's commit and the same change as `made`, and run git with `then` there; its
+    head.
+    """
+    merge_meanwhile(repository, other="x")
+    git(repository, "checkout", "-q", BRANCH)
+    git(repository, "cherry-pick", made)
+    if then:
+        git(repository, *then)
+    git(repository, "checkout", "-q", "main")
+    return tip(repository)
+
+
 def tip(repository):
     return git(repository, "rev-parse", BRANCH)
 
@@ -112,10 +125,7 @@ def test_without_a_verify_command_it_is_only_rebased(repository, queue):
 
 def test_what_another_feature_has_merged_already_leaves_nothing_to_verify(repository, queue):
     (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    git(repository, "checkout", "-q", BRANCH)
-    git(repository, "cherry-pick", made)
-    git(repository, "checkout", "-q", "main")
+    pick_meanwhile(repository, made)
     assert queue(made, verify="exit 1") == (tip(repository), tip(repository), [], None)
 
 
@@ -193,12 +203,7 @@ def test_merges_in_a_features_work_are_put_on_as_one_commit_with_what_was_change
 def test_a_change_that_the_branch_had_and_took_back_is_not_left_out_of_the_work(repository, queue):
     """The rebase took the commit for one that is applied already."""
     (made,) = commits_from_start(repository, {"one": "1"})
-    merge_meanwhile(repository, other="x")
-    git(repository, "checkout", "-q", BRANCH)
-    git(repository, "cherry-pick", made)
-    git(repository, "revert", "--no-edit", "HEAD")
-    head = git(repository, "rev-parse", "HEAD")
-    git(repository, "checkout", "-q", "main")
+    head = pick_meanwhile(repository, made, "revert", "--no-edit", "HEAD")
     prepared = queue(made)
     assert git(repository, "show", f"{prepared.commit}:one.txt") == "1"
     assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, made)
