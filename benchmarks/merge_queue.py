@@ -4,7 +4,7 @@
 command on its own base. On a head that has moved since, it conflicts with probability p, which git tells at once, and
 is bad with probability p: each run that contains it is red. What is sent back begins anew on the new head, once; then
 it is lost. A run is also red by chance (`flakes`). With `fresh`, `batchctl done` puts the work onto the present head
-before its run: the share of p that is older than that run is met there, and mended for 0.3 of the work and one more
+before its run: the share of p that is older than that run is met there, and fixed for 0.3 of the work and one more
 run.
 
 The rules are those of the driver (`core.merge_rules`). Beside them: one feature at a time, whose slot waits with it (as
