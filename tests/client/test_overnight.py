@@ -383,7 +383,12 @@ def test_a_run_in_which_everything_goes_wrong_ends_with_every_feature_done_once_
     first = start("features.txt", *verify, *options)
     state_file = project / ".claude" / "batch_state.json"
     deadline = time.monotonic() + 300
-    while not (state_file.exists() and len(scripts.state_of(project)["completed_features"]) >= 6):
+
+    def is_halfway() -> bool:  # killed before its limit is recorded, feature 3 would be started again and wait for none
+        state = scripts.state_of(project)
+        return len(state["completed_features"]) >= 6 and bool(state["run"]["waiting"] or state["run"]["waits"])
+
+    while not (state_file.exists() and is_halfway()):
         assert first.poll() is None and time.monotonic() < deadline, first.communicate()[0]
         time.sleep(0.1)
     first.kill()
